@@ -1,0 +1,1 @@
+"""rentgate: a REST gateway in front of SMSPVA's number rental API."""

@@ -1,0 +1,61 @@
+"""The small values that every part speaks of: periods, money, countries, and the clock's reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+CURRENCY = "USD"
+"""The upstream's only currency."""
+
+SHORTEST_RENTAL_DAYS, LONGEST_RENTAL_DAYS = 7, 90
+
+
+class PeriodUnit(StrEnum):
+    """How the upstream counts time (its `dtype`)."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+    @property
+    def days(self) -> int:
+        """Days in one unit; a month counts as 30, as the upstream prices it."""
+        return {PeriodUnit.DAY: 1, PeriodUnit.WEEK: 7, PeriodUnit.MONTH: 30}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time to rent or to prolong by: so many weeks, months or days."""
+
+    unit: PeriodUnit
+    count: int
+
+    @property
+    def days(self) -> int:
+        """The period's length in days."""
+        return self.unit.days * self.count
+
+
+def iso_country(upstream_code: str) -> str:
+    """The code we show for a country of the upstream: ISO 3166-1 alpha-2 where there is one, else its own.
+
+    The upstream's letters are ISO but for `UK`; pools such as `US3` have no ISO code and stay as they are.
+    """
+    code = upstream_code.strip().upper()
+    return "GB" if code == "UK" else code
+
+
+def amount_text(amount: Decimal) -> str:
+    """Money as text: at least two decimals, more only where they count (`42` -> `42.00`, `0.345` -> `0.345`)."""
+    exact = amount.normalize()
+    exponent = exact.as_tuple().exponent
+    places = max(2, -exponent if isinstance(exponent, int) else 2)
+    return f"{amount:.{places}f}"
+
+
+def utc_now() -> datetime:
+    """This machine's clock, in UTC."""
+    return datetime.now(UTC)
