@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
-CURRENCY = "USD"
+CURRENCY: Final = "USD"
 """The upstream's only currency."""
 
 SHORTEST_RENTAL_DAYS, LONGEST_RENTAL_DAYS = 7, 90
@@ -49,7 +50,7 @@ def iso_country(upstream_code: str) -> str:
 
 
 def amount_text(amount: Decimal) -> str:
-    """Money as text: at least two decimals, more only where they count (`42` -> `42.00`, `0.345` -> `0.345`)."""
+    """Money as text: two decimals, more only where they count (`42` -> `42.00`, `0.345` -> `0.345`)."""
     exact = amount.normalize()
     exponent = exact.as_tuple().exponent
     places = max(2, -exponent if isinstance(exponent, int) else 2)

@@ -1,0 +1,76 @@
+"""The money lane: one paid or changing call at a time for an account, across all processes.
+
+A lane is a lease with a fence. Its holder sends only before its deadline, and a call never outlives the
+lease, so after a holder's death the next one can be sure that nothing of it is still on its way out.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts.models import money_lanes
+
+SEND_WITHIN = 2.0
+"""Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
+
+MARGIN = 1.0
+"""Seconds that a lease outlasts the longest call, for clocks and scheduling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to make an account's one money call. `send_by` is a reading of `time.monotonic()`."""
+
+    fence: int
+    send_by: float
+
+
+def lease_seconds(call_timeout: float) -> float:
+    """How long a lease lasts: until a call that began at the last moment has surely ended."""
+    return SEND_WITHIN + call_timeout + MARGIN
+
+
+async def take(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: float
+) -> Lease | None:
+    """Take the lane for an operation, or renew what it holds; None while another holds it.
+
+    The deadline is reckoned from before the database answered, so that it is never too late.
+    """
+    asked_at = time.monotonic()
+    until = sa.func.clock_timestamp() + timedelta(seconds=lease_seconds(call_timeout))
+    statement = insert(money_lanes).values(
+        tenant_id=tenant_id, upstream_key_id=upstream_key_id, holder=holder, fence=1, held_until=until
+    )
+    fence = await connection.scalar(
+        statement.on_conflict_do_update(
+            constraint=money_lanes.primary_key,
+            set_={"holder": holder, "fence": money_lanes.c.fence + 1, "held_until": until},
+            where=sa.or_(
+                money_lanes.c.holder.is_(None),
+                money_lanes.c.holder == holder,
+                money_lanes.c.held_until < sa.func.clock_timestamp(),
+            ),
+        ).returning(money_lanes.c.fence)
+    )
+    return None if fence is None else Lease(fence, asked_at + SEND_WITHIN)
+
+
+async def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:
+    """Give the lane back, if this holder still has it."""
+    await connection.execute(
+        money_lanes.update()
+        .where(
+            money_lanes.c.tenant_id == tenant_id,
+            money_lanes.c.upstream_key_id == upstream_key_id,
+            money_lanes.c.holder == holder,
+        )
+        .values(holder=None)
+    )

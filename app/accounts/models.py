@@ -1,0 +1,52 @@
+"""The tables that processes share to work an account: pace, money lane, and when it is looked at."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from app.database import Timestamp, metadata
+
+pace_buckets = sa.Table(
+    "pace_buckets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("tokens", sa.Double, nullable=False),
+    sa.Column("credit", sa.Double, nullable=False),
+    sa.Column("refilled_at", sa.Double, nullable=False),
+    sa.Column("promised_until", sa.Double, nullable=False),
+    sa.Column("contended_until", sa.Double, nullable=False),
+    comment="Token buckets of upstream calls; instants are seconds since the epoch by this server's clock.",
+)
+
+money_lanes = sa.Table(
+    "money_lanes",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
+    sa.Column("holder", sa.Uuid),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("held_until", Timestamp, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    comment="Who may make the account's one money call now.",
+)
+
+account_looks = sa.Table(
+    "account_looks",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
+    sa.Column("due_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    sa.Column("holder", sa.Uuid),
+    sa.Column("held_until", Timestamp),
+    sa.Column("looked_at", Timestamp),
+    sa.Column("tried_at", Timestamp),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error_code", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    sa.Index(None, "due_at"),
+    comment="When each account is looked at next, and by whom it is being looked at.",
+)

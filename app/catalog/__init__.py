@@ -1,0 +1,1 @@
+"""What can be rented: countries, and the offers in them."""

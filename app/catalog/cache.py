@@ -1,0 +1,86 @@
+"""A cache for slow answers: one fetch at a time, and the old answer while a new one is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from app.errors import RentgateError
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cached(Generic[V]):
+    """A value and the seconds since it was fetched."""
+
+    value: V
+    age: float
+
+
+class Cache(Generic[K, V]):
+    """Values by key, each fetched at most once at a time however many ask for it."""
+
+    def __init__(
+        self, ttl: float, *, capacity: int = 2000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Keep values fresh for `ttl` seconds; of more than `capacity` the longest unused one goes."""
+        self._ttl = ttl
+        self._capacity = capacity
+        self._clock = clock
+        self._kept: OrderedDict[K, tuple[V, float]] = OrderedDict()
+        self._fetching: dict[K, asyncio.Task[V]] = {}
+
+    async def get(self, key: K, fetch: Callable[[], Awaitable[V]]) -> Cached[V]:
+        """The value, fetched now if there is none; an old one at once, while a new one is fetched behind it.
+
+        Raises:
+            whatever `fetch` raises, when there is no old value to give.
+        """
+        if key in self._kept:
+            value, fetched_at = self._kept[key]
+            self._kept.move_to_end(key)
+            age = self._clock() - fetched_at
+            if age >= self._ttl:
+                self._refetch(key, fetch)
+            return Cached(value, age)
+        return await self.fresh(key, fetch)
+
+    async def fresh(self, key: K, fetch: Callable[[], Awaitable[V]]) -> Cached[V]:
+        """The value as the source has it now; joins a fetch that is under way."""
+        return Cached(await asyncio.shield(self._refetch(key, fetch)), 0.0)
+
+    def _refetch(self, key: K, fetch: Callable[[], Awaitable[V]]) -> asyncio.Task[V]:
+        task = self._fetching.get(key)
+        if task is None:
+            task = asyncio.ensure_future(self._store(key, fetch))
+            self._fetching[key] = task
+            task.add_done_callback(lambda done: self._fetched(key, done))
+        return task
+
+    async def _store(self, key: K, fetch: Callable[[], Awaitable[V]]) -> V:
+        value = await fetch()
+        self._kept[key] = (value, self._clock())
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        return value
+
+    def _fetched(self, key: K, task: asyncio.Task[V]) -> None:
+        self._fetching.pop(key, None)
+        if task.cancelled():
+            return
+        error = task.exception()  # asking also keeps asyncio from complaining when nobody waited
+        if isinstance(error, RentgateError):
+            log.info("catalog.fetch_failed", code=error.code)
+        elif error is not None:
+            log.error("catalog.fetch_crashed", exc_info=error)

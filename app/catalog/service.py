@@ -1,0 +1,120 @@
+"""The catalog: countries and offers, cached, since they are read far oftener than they change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.accounts.calls import UpstreamCalls
+from app.audit.caller import Caller
+from app.catalog.cache import Cache, Cached
+from app.errors import CountryUnknown, PeriodInvalid
+from app.upstream.wire import Country as UpstreamCountry
+from app.upstream.wire import Offer as UpstreamOffer
+from app.values import LONGEST_RENTAL_DAYS, SHORTEST_RENTAL_DAYS, Period, iso_country
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A country that numbers can be rented in."""
+
+    code: str
+    name: str
+    upstream_code: str
+    switch_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A service in a country, priced in US dollars for one very period."""
+
+    service: str
+    name: str
+    price_per_day: Decimal
+    total_price: Decimal
+    available: int
+    operators: dict[str, int] | None
+
+
+def rentable(period: Period) -> Period:
+    """The period, if numbers are rented for so long.
+
+    Raises:
+        PeriodInvalid: it is shorter than 7 or longer than 90 days.
+    """
+    if not SHORTEST_RENTAL_DAYS <= period.days <= LONGEST_RENTAL_DAYS:
+        raise PeriodInvalid(
+            f"The period is {period.days} days long; numbers are rented for"
+            f" {SHORTEST_RENTAL_DAYS} to {LONGEST_RENTAL_DAYS} days."
+        )
+    return period
+
+
+class Catalog:
+    """Countries and offers of the upstream, in our words."""
+
+    def __init__(self, calls: UpstreamCalls, *, countries_ttl: float, offers_ttl: float) -> None:
+        self._calls = calls
+        self._countries: Cache[None, tuple[Country, ...]] = Cache(countries_ttl)
+        self._offers: Cache[tuple[str, Period], tuple[Offer, ...]] = Cache(offers_ttl)
+
+    async def countries(self, caller: Caller) -> Cached[tuple[Country, ...]]:
+        """All countries."""
+
+        async def fetch() -> tuple[Country, ...]:
+            found = await self._calls.read_keyless(
+                "getcountries", lambda client: client.get_countries(), caller=caller
+            )
+            return tuple(_country(country) for country in found)
+
+        return await self._countries.get(None, fetch)
+
+    async def country(self, code: str, caller: Caller) -> Country:
+        """The country of a code, ours or the upstream's, in any case.
+
+        Raises:
+            CountryUnknown: the upstream rents nothing there.
+        """
+        wanted = iso_country(code)
+        for country in (await self.countries(caller)).value:
+            if wanted in (country.code, country.upstream_code.upper()):
+                return country
+        raise CountryUnknown(f"The upstream rents no numbers of {code!r}." if code.isalnum() else None)
+
+    async def offers(self, country: Country, period: Period, caller: Caller) -> Cached[tuple[Offer, ...]]:
+        """What a country offers for a period, at most some seconds old."""
+        return await self._offers.get(
+            (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller)
+        )
+
+    async def fresh_offers(self, country: Country, period: Period, caller: Caller) -> tuple[Offer, ...]:
+        """What a country offers for a period now, to check a price before buying."""
+        fetched = await self._offers.fresh(
+            (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller)
+        )
+        return fetched.value
+
+    async def _fetch_offers(self, country: Country, period: Period, caller: Caller) -> tuple[Offer, ...]:
+        found = await self._calls.read_keyless(
+            "getdata",
+            lambda client: client.get_offers(country.upstream_code, period),
+            caller=caller,
+        )
+        return tuple(_offer(offer, period) for offer in found)
+
+
+def _country(country: UpstreamCountry) -> Country:
+    return Country(
+        iso_country(country.upstream_code), country.name, country.upstream_code, country.switch_type
+    )
+
+
+def _offer(offer: UpstreamOffer, period: Period) -> Offer:
+    return Offer(
+        offer.service,
+        offer.name,
+        offer.price_per_day,
+        offer.price_per_day * period.days,
+        offer.available,
+        offer.operators,
+    )

@@ -1,0 +1,25 @@
+"""The types of events, as callers and webhooks know them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What can happen; `data` is the rental for `rental.*`, the message for `sms.received`."""
+
+    RENTAL_CREATED = "rental.created"
+    RENTAL_PENDING = "rental.pending"
+    RENTAL_FAILED = "rental.failed"
+    RENTAL_REVIEW = "rental.review"
+    RENTAL_RECOVERED = "rental.recovered"
+    RENTAL_ACTIVATING = "rental.activating"
+    RENTAL_ACTIVATED = "rental.activated"
+    RENTAL_ACTIVATION_FAILED = "rental.activation_failed"
+    RENTAL_DEACTIVATED = "rental.deactivated"
+    RENTAL_SERVICE_ADDED = "rental.service_added"
+    RENTAL_EXPIRED = "rental.expired"
+    RENTAL_RESTORED = "rental.restored"
+    RENTAL_DELETED = "rental.deleted"
+    SMS_RECEIVED = "sms.received"
+    UPSTREAM_KEY_REJECTED = "upstream_key.rejected"

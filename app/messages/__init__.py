@@ -1,0 +1,1 @@
+"""Messages: every SMS that the upstream has shown once, kept, once."""

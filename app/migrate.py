@@ -1,0 +1,136 @@
+"""Roles and migrations: what has to stand in the database before the gateway can use it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import cache
+from pathlib import Path
+
+import alembic.command
+import psycopg
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+import migrations
+from app.database import Role
+from app.errors import RentgateError
+
+EMBEDDED_DATABASE, EMBEDDED_OWNER, EMBEDDED_LOGIN = "rentgate", "rentgate_owner", "rentgate"
+
+
+class MigrationRefused(RentgateError):
+    """The database user may not do what migrating needs."""
+
+    title = "The database can't be migrated"
+
+
+def prepare_roles(owner_url: str, login: str) -> None:
+    """Make the roles that the gateway acts as, where they are missing, and let its login take them on.
+
+    Args:
+        owner_url: the database in the name of somebody who may create roles, or of anybody once they exist.
+        login: the user that RENTGATE_DATABASE_URL names.
+
+    Raises:
+        MigrationRefused: roles are missing and this user may not create them; the detail holds the SQL.
+    """
+    with psycopg.connect(_libpq(owner_url), autocommit=True) as connection:
+        for role in Role:
+            known = connection.execute("select 1 from pg_roles where rolname = %s", [role.value]).fetchone()
+            granted = known and connection.execute(
+                "select pg_has_role(%s, %s, 'member')", [login, role.value]
+            ).fetchone() == (True,)
+            if granted:
+                continue
+            create = sql.SQL("create role {} nologin nosuperuser nobypassrls").format(
+                sql.Identifier(role.value)
+            )
+            grant = sql.SQL("grant {} to {}").format(sql.Identifier(role.value), sql.Identifier(login))
+            try:
+                if not known:
+                    connection.execute(create)
+                connection.execute(grant)
+            except psycopg.errors.InsufficientPrivilege:
+                statements = "; ".join(part.as_string(connection) for part in (create, grant))
+                raise MigrationRefused(f"A database administrator has to run: {statements}") from None
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                connection.execute(grant)  # another process made the role at the same moment
+
+
+def prepare_embedded(superuser_url: str) -> tuple[str, str]:
+    """Make the embedded server's database, its owner and the gateway's login, neither of them a superuser.
+
+    Returns:
+        the URL for the gateway and the URL for migrations.
+    """
+    url = make_url(superuser_url)
+    with psycopg.connect(_libpq(superuser_url), autocommit=True) as connection:
+        for user in (EMBEDDED_OWNER, EMBEDDED_LOGIN):
+            present = connection.execute("select 1 from pg_roles where rolname = %s", [user]).fetchone()
+            if not present:
+                connection.execute(
+                    sql.SQL(
+                        "create role {} login noinherit nosuperuser nobypassrls nocreaterole password {}"
+                    ).format(sql.Identifier(user), _password(superuser_url, user))
+                )
+        known = connection.execute(
+            "select 1 from pg_database where datname = %s", [EMBEDDED_DATABASE]
+        ).fetchone()
+        if not known:
+            connection.execute(
+                sql.SQL("create database {} owner {}").format(
+                    sql.Identifier(EMBEDDED_DATABASE), sql.Identifier(EMBEDDED_OWNER)
+                )
+            )
+    prepare_roles(superuser_url, EMBEDDED_LOGIN)
+
+    def as_user(user: str) -> str:
+        named = url.set(username=user, password=_password(superuser_url, user), database=EMBEDDED_DATABASE)
+        return named.render_as_string(hide_password=False)
+
+    return as_user(EMBEDDED_LOGIN), as_user(EMBEDDED_OWNER)
+
+
+def _password(superuser_url: str, user: str) -> str:
+    """A login's password, derived from the superuser's, so that only that one has to be kept."""
+    secret = make_url(superuser_url).password or ""
+    return hmac.new(str(secret).encode(), user.encode(), hashlib.sha256).hexdigest()
+
+
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _config(owner_url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.attributes["url"] = owner_url
+    return config
+
+
+@cache
+def head() -> str:
+    """The newest migration that this code knows."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise MigrationRefused("The package holds no migrations; it is not installed whole.")
+    return found
+
+
+def upgrade(owner_url: str, revision: str = "head") -> None:
+    """Bring the database to a revision; safe to call from several processes at once."""
+    alembic.command.upgrade(_config(owner_url), revision)
+
+
+def downgrade(owner_url: str, revision: str = "base") -> None:
+    """Take the database back to a revision."""
+    alembic.command.downgrade(_config(owner_url), revision)
+
+
+def sync_engine(url: str) -> sa.Engine:
+    """A plain engine for migrations."""
+    return sa.create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)

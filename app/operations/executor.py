@@ -1,0 +1,235 @@
+"""Executes operations: commit intent, wait for the lane, commit `sent`, send once, settle.
+
+Between two commits the process may die at any instruction. Whatever it leaves behind says enough for
+another process to go on: a queued operation was surely not sent, a sent one is looked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts import lane
+from app.accounts.calls import UpstreamCalls
+from app.accounts.schedule import make_due
+from app.audit import repository as audit
+from app.database import Access, Database
+from app.errors import DatabaseUnavailable, RentgateError, UpstreamBusy
+from app.operations import ledger
+from app.operations.ledger import Operation
+from app.operations.states import Kind, State
+from app.upstream.client import UpstreamClient
+from app.upstream.errors import CallFailed, Outcome
+
+R = TypeVar("R")
+
+LANE_POLL_SECONDS = 0.1
+SETTLE_RETRY_SECONDS = 0.5
+SETTLE_TRIES = 120
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[R]):
+    """What is particular to a kind of operation.
+
+    Attributes:
+        method: the upstream's name of the call.
+        call: makes it, given client, plain key, and the moment past which nothing may be written.
+        succeeded: writes what a success changes, in the settling transaction.
+        failed: likewise for a failure.
+        pending: likewise for an outcome that the caller is told is open.
+    """
+
+    method: str
+    call: Callable[[UpstreamClient, str, float], Awaitable[R]]
+    succeeded: Callable[[AsyncConnection, Operation, R], Awaitable[None]]
+    failed: Callable[[AsyncConnection, Operation, RentgateError], Awaitable[None]]
+    pending: Callable[[AsyncConnection, Operation], Awaitable[None]]
+
+
+class Executor:
+    """Runs operations to their end, be it after their caller was answered."""
+
+    def __init__(
+        self, database: Database, calls: UpstreamCalls, *, call_timeout: float, purchase_wait: float
+    ) -> None:
+        self._database = database
+        self._calls = calls
+        self._call_timeout = call_timeout
+        self._purchase_wait = purchase_wait
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(self, operation: Operation, plan: Plan[R]) -> Operation:
+        """Run a committed intent, waiting for its outcome as long as a caller is kept waiting.
+
+        Returns:
+            the operation: succeeded, or still open (tell the caller 202).
+
+        Raises:
+            RentgateError: it failed, and nothing was spent or changed.
+        """
+        task = self.keep(self._drive(operation, plan))
+        await asyncio.wait({task}, timeout=self._purchase_wait)
+        if task.done():
+            task.result()
+        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+            reached = await ledger.get(connection, operation.tenant_id, operation.id)
+            if reached.is_open:
+                reached = await ledger.mark_answered(connection, operation)
+            if reached.is_open:
+                await plan.pending(connection, reached)
+        if reached.state is State.FAILED:
+            raise ledger.error_of(reached)
+        return reached
+
+    def keep(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
+        """Start work that outlives its caller; `drain` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way any more; called when the process stops."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def _drive(self, operation: Operation, plan: Plan[R]) -> None:
+        caller = operation.caller
+        try:
+            lease = await self._enter_lane(operation)
+            if lease is None:
+                return
+            try:
+                api_key = await self._calls.prepare(caller, operation.upstream_key_id)
+            except RentgateError as error:
+                await self._settle(operation, plan, State.FAILED, error=error)
+                return
+            lease = await self._commit_sent(operation)
+            if lease is None:
+                error = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
+                await self._settle(operation, plan, State.FAILED, error=error)
+                return
+            try:
+                result = await self._calls.fire(
+                    caller,
+                    operation.upstream_key_id,
+                    plan.method,
+                    lambda client: plan.call(client, api_key, lease.send_by),
+                )
+            except CallFailed as failure:
+                if failure.outcome is Outcome.UNKNOWN:
+                    log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
+                    await self._settle(operation, plan, State.UNKNOWN)
+                else:
+                    await self._settle(operation, plan, State.FAILED, error=failure.error)
+            else:
+                await self._settle(operation, plan, State.SUCCEEDED, result=result)
+        except DatabaseUnavailable:
+            log.warning("operation.left_open", operation_id=str(operation.id))
+            raise
+
+    async def _enter_lane(self, operation: Operation) -> lane.Lease | None:
+        """Wait for the account's lane; None if the operation was closed by another process meanwhile."""
+        while True:
+            async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+                if not await ledger.attend(connection, operation):
+                    return None
+                if not await self._mistakable(connection, operation):
+                    lease = await lane.take(
+                        connection,
+                        operation.tenant_id,
+                        operation.upstream_key_id,
+                        operation.id,
+                        self._call_timeout,
+                    )
+                    if lease is not None:
+                        return lease
+            await asyncio.sleep(LANE_POLL_SECONDS)
+
+    async def _mistakable(self, connection: AsyncConnection, operation: Operation) -> bool:
+        """Whether an order of this purchase could be taken for that of one whose outcome is unknown."""
+        if operation.kind is not Kind.CREATE:
+            return False
+        unknown = await ledger.of_account(
+            connection, operation.tenant_id, operation.upstream_key_id, State.SENT, State.UNKNOWN
+        )
+        return any(
+            other.kind is Kind.CREATE
+            and other.id != operation.id
+            and other.request["country"] == operation.request["country"]
+            and set(other.request["services"]) & set(operation.request["services"])
+            for other in unknown
+        )
+
+    async def _commit_sent(self, operation: Operation) -> lane.Lease | None:
+        """Renew the lease and commit `sent`; None if either is no longer this process's to do."""
+        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+            lease = await lane.take(
+                connection,
+                operation.tenant_id,
+                operation.upstream_key_id,
+                operation.id,
+                self._call_timeout,
+            )
+            seconds = lane.lease_seconds(self._call_timeout)
+            if lease is None or not await ledger.mark_sent(connection, operation, seconds):
+                return None
+            await audit.record(
+                connection,
+                operation.caller,
+                f"upstream.{operation.kind}",
+                target=operation.upstream_key_id,
+                outcome="sent",
+                details={"operation_id": str(operation.id), "fence": lease.fence},
+            )
+            return lease
+
+    async def _settle(
+        self,
+        operation: Operation,
+        plan: Plan[R],
+        state: State,
+        *,
+        result: R | None = None,
+        error: RentgateError | None = None,
+    ) -> None:
+        """Write the outcome, trying on while the database is away: this process alone knows it."""
+        for attempt in range(SETTLE_TRIES):
+            try:
+                await self._write_outcome(operation, plan, state, result=result, error=error)
+            except DatabaseUnavailable:
+                if attempt == SETTLE_TRIES - 1:
+                    raise
+                await asyncio.sleep(SETTLE_RETRY_SECONDS)
+            else:
+                return
+
+    async def _write_outcome(
+        self,
+        operation: Operation,
+        plan: Plan[R],
+        state: State,
+        *,
+        result: R | None,
+        error: RentgateError | None,
+    ) -> None:
+        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+            await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
+            settled = await ledger.settle(connection, operation, state, error=error)
+            if settled is None:
+                return
+            if state is State.SUCCEEDED:
+                await plan.succeeded(connection, settled, result)  # type: ignore[arg-type]
+            elif state is State.FAILED and error is not None:
+                await plan.failed(connection, settled, error)
+            else:
+                await plan.pending(connection, settled)
+                await make_due(connection, operation.tenant_id, operation.upstream_key_id)

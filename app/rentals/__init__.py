@@ -1,0 +1,1 @@
+"""Rentals: one number, of one upstream account, for one time."""

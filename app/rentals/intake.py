@@ -1,0 +1,270 @@
+"""Taking in what an account's `orders` list shows: differences become rentals' states and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.audit.caller import Caller
+from app.events.types import EventType
+from app.rentals import repository
+from app.rentals.models import rentals, upstream_orders
+from app.rentals.repository import Row
+from app.upstream.wire import NumberState, Order
+from app.values import utc_now
+
+LOOKS_TO_CLOSE = 3
+"""An order that so many looks in a row don't show is gone."""
+
+_ARRIVALS = {
+    NumberState.ACTIVATING: EventType.RENTAL_ACTIVATING,
+    NumberState.ACTIVE: EventType.RENTAL_ACTIVATED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An order that is gone from the list, and what is to be known: whether its end has passed."""
+
+    order_id: str
+    rental_id: UUID
+    ended: bool
+
+
+async def take_in(
+    connection: AsyncConnection,
+    caller: Caller,
+    upstream_key_id: UUID,
+    orders: Sequence[Order],
+    looked_from: datetime,
+) -> list[Gone]:
+    """Write what a list of orders changes, and tell which orders are gone since.
+
+    A rental that was changed after the list was asked for is passed over: the list may be older than that.
+
+    Args:
+        looked_from: the database's time before the list was asked for.
+    """
+    known = await _known(connection, caller.tenant_id, upstream_key_id, orders)
+    untouchable = await _changed_since(connection, caller.tenant_id, upstream_key_id, looked_from)
+    affected: dict[UUID, Order | None] = {}
+    for order in orders:
+        row = known.pop(order.order_id, None)
+        if row is not None and row.rental_id in untouchable:
+            continue
+        values = _order_values(order)
+        if row is None:
+            rental_id = await _sibling(connection, caller.tenant_id, upstream_key_id, order)
+            await repository.save_order(
+                connection,
+                caller.tenant_id,
+                upstream_key_id,
+                order.order_id,
+                rental_id=rental_id,
+                **values,
+            )
+            if rental_id is not None:
+                affected.setdefault(rental_id, order)
+            continue
+        changed = {key: value for key, value in values.items() if getattr(row, key) != value}
+        if changed:
+            await repository.save_order(
+                connection, caller.tenant_id, upstream_key_id, order.order_id, **changed
+            )
+        if row.rental_id is not None:
+            affected.setdefault(row.rental_id, order)
+    gone = await _missed(connection, caller, upstream_key_id, known, untouchable)
+    for rental_id, first in sorted(affected.items(), key=lambda item: str(item[0])):
+        await refresh_rental(connection, caller, rental_id, first)
+    return gone
+
+
+async def close(
+    connection: AsyncConnection,
+    caller: Caller,
+    upstream_key_id: UUID,
+    gone: Sequence[Gone],
+    ends: Mapping[str, datetime | None],
+) -> None:
+    """Close orders that are gone: expired if their end has passed, there or in the archive, else deleted.
+
+    Args:
+        ends: the archive's ends of orders, by their ids.
+    """
+    for order in gone:
+        end = ends.get(order.order_id)
+        expired = order.ended or (end is not None and end <= utc_now())
+        values: dict[str, Any] = {"status": "expired" if expired else "deleted", "has_new_sms": False}
+        if end is not None:
+            values["expires_at"] = end
+        await repository.save_order(connection, caller.tenant_id, upstream_key_id, order.order_id, **values)
+    for rental_id in sorted({order.rental_id for order in gone}, key=str):
+        await refresh_rental(connection, caller, rental_id, None)
+
+
+async def refresh_rental(
+    connection: AsyncConnection, caller: Caller, rental_id: UUID, first: Order | None
+) -> None:
+    """Bring a rental in line with its orders' rows, announcing what changed.
+
+    Args:
+        first: its first order as just listed, None if no list is at hand.
+    """
+    rental = await repository.locked(connection, caller.tenant_id, rental_id)
+    orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
+    values = _rental_values(rental, orders, first)
+    changed = {key: value for key, value in values.items() if getattr(rental, key) != value}
+    if not changed:
+        return
+    await connection.execute(
+        rentals.update()
+        .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
+        .values(**changed)
+    )
+    for event_type in _events(rental, changed):
+        await repository.announce(connection, caller, event_type, rental_id)
+
+
+def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> dict[str, Any]:
+    listed = [order for order in orders if order.status == "listed"]
+    if not listed:
+        expired = any(order.status == "expired" for order in orders)
+        return {
+            "status": "expired" if expired else "deleted",
+            "number_state": NumberState.INACTIVE.value,
+            "has_new_sms": False,
+            "can_prolong": False,
+            "activate_after": None,
+            "expires_at": max((o.expires_at for o in orders if o.expires_at), default=rental.expires_at),
+            "synced_at": utc_now(),
+        }
+    states = [order.number_state for order in listed]
+    busiest = next((s.value for s in (NumberState.ACTIVE, NumberState.ACTIVATING) if s in states), states[0])
+    names = {order.service: order.service_name for order in listed if order.service}
+    codes = [service["code"] for service in rental.services]
+    values: dict[str, Any] = {
+        "status": "active",
+        "number_state": busiest,
+        "phone_number": next((o.phone_number for o in listed if o.phone_number), rental.phone_number),
+        "expires_at": min((o.expires_at for o in listed if o.expires_at), default=rental.expires_at),
+        "has_new_sms": any(order.has_new_sms for order in listed),
+        "services": [{"code": s["code"], "name": names.get(s["code"]) or s["name"]} for s in rental.services]
+        + [{"code": code, "name": name} for code, name in names.items() if code not in codes],
+    }
+    if first is not None:
+        values |= {
+            "can_prolong": first.can_prolong,
+            "prolong_max": first.prolong_max,
+            "prolong_until": first.prolong_until,
+            "last_online_at": first.last_online_at or rental.last_online_at,
+        }
+    return values
+
+
+def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
+    found: list[EventType] = []
+    match changed.get("status"):
+        case "expired":
+            return [EventType.RENTAL_EXPIRED]
+        case "deleted":
+            return [EventType.RENTAL_DELETED]
+        case "active" if rental.status in ("expired", "deleted"):
+            found.append(EventType.RENTAL_RESTORED)
+    state = changed.get("number_state")
+    if state in _ARRIVALS:
+        found.append(_ARRIVALS[NumberState(state)])
+    elif state is not None and rental.number_state in (NumberState.ACTIVE, NumberState.ACTIVATING):
+        found.append(EventType.RENTAL_DEACTIVATED)
+    return found
+
+
+def _order_values(order: Order) -> dict[str, Any]:
+    return {
+        "service": order.service,
+        "service_name": order.service_name,
+        "phone_number": order.phone_number,
+        "country": order.country,
+        "number_state": order.state.value,
+        "expires_at": order.expires_at,
+        "has_new_sms": order.has_new_sms,
+        "missed_looks": 0,
+        "status": "listed",
+    }
+
+
+async def _known(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]
+) -> dict[str, Row]:
+    """The rows of all orders that are in the list or were in the one before."""
+    query = sa.select(upstream_orders).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        sa.or_(
+            upstream_orders.c.status == "listed",
+            upstream_orders.c.upstream_order_id.in_([order.order_id for order in orders]),
+        ),
+    )
+    return {row.upstream_order_id: row for row in await connection.execute(query)}
+
+
+async def _changed_since(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, moment: datetime
+) -> set[UUID]:
+    query = sa.select(rentals.c.id).where(
+        rentals.c.tenant_id == tenant_id,
+        rentals.c.upstream_key_id == upstream_key_id,
+        rentals.c.status.in_(repository.LIVING),
+        rentals.c.changed_at >= moment,
+    )
+    return set(await connection.scalars(query))
+
+
+async def _sibling(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order: Order
+) -> UUID | None:
+    """The living rental that a new order belongs to, by its number; several services share one."""
+    if order.phone_number is None:
+        return None
+    found: UUID | None = await connection.scalar(
+        sa.select(rentals.c.id)
+        .where(
+            rentals.c.tenant_id == tenant_id,
+            rentals.c.upstream_key_id == upstream_key_id,
+            rentals.c.phone_number == order.phone_number,
+            rentals.c.status == "active",
+        )
+        .order_by(rentals.c.id.desc())
+        .limit(1)
+    )
+    return found
+
+
+async def _missed(
+    connection: AsyncConnection,
+    caller: Caller,
+    upstream_key_id: UUID,
+    missing: Mapping[str, Row],
+    untouchable: set[UUID],
+) -> list[Gone]:
+    """Count one more look that lacked these orders; returns those that have been lacking long enough."""
+    gone: list[Gone] = []
+    for order_id, row in missing.items():
+        if row.rental_id in untouchable:
+            continue
+        missed = row.missed_looks + 1
+        values: dict[str, Any] = {"missed_looks": missed}
+        if missed >= LOOKS_TO_CLOSE:
+            ended = row.expires_at is not None and row.expires_at <= utc_now()
+            if row.rental_id is None:
+                values["status"] = "expired" if ended else "deleted"
+            else:
+                gone.append(Gone(order_id, row.rental_id, ended))
+                values["missed_looks"] = LOOKS_TO_CLOSE
+        await repository.save_order(connection, caller.tenant_id, upstream_key_id, order_id, **values)
+    return gone

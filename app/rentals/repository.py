@@ -1,0 +1,226 @@
+"""Reading and writing one tenant's rentals and the orders behind them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts.models import account_looks
+from app.audit.caller import Caller
+from app.errors import OperationPending, RentalNotFound
+from app.events import repository as events
+from app.events.types import EventType
+from app.rentals import schemas
+from app.rentals.models import rentals, upstream_orders
+from app.schemas import Money
+
+Row = sa.Row[*tuple[Any, ...]]
+
+LIVING = ("pending", "active", "review")
+"""Statuses of rentals that the upstream may still change."""
+
+_RENTAL = sa.select(rentals, account_looks.c.looked_at).join(
+    account_looks,
+    sa.and_(
+        account_looks.c.tenant_id == rentals.c.tenant_id,
+        account_looks.c.upstream_key_id == rentals.c.upstream_key_id,
+    ),
+    isouter=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentalFilter:
+    """Which rentals to list; None means any."""
+
+    status: str | None = None
+    country: str | None = None
+    service: str | None = None
+    phone_number: str | None = None
+    upstream_order_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+async def get(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> schemas.Rental:
+    """One rental as callers read it.
+
+    Raises:
+        RentalNotFound: the tenant has no such rental.
+    """
+    query = _RENTAL.where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise RentalNotFound
+    return (await _rendered(connection, tenant_id, [row]))[0]
+
+
+async def listed(
+    connection: AsyncConnection, tenant_id: UUID, wanted: RentalFilter, *, limit: int, before: UUID | None
+) -> list[schemas.Rental]:
+    """The tenant's rentals, newest first, older than the rental `before`."""
+    query = _RENTAL.where(rentals.c.tenant_id == tenant_id)
+    for column in ("status", "country", "phone_number"):
+        if (value := getattr(wanted, column)) is not None:
+            query = query.where(rentals.c[column] == value)
+    if wanted.service is not None:
+        query = query.where(rentals.c.services.contains([{"code": wanted.service}]))
+    if wanted.upstream_order_id is not None:
+        query = query.where(
+            rentals.c.id.in_(
+                sa.select(upstream_orders.c.rental_id).where(
+                    upstream_orders.c.tenant_id == tenant_id,
+                    upstream_orders.c.upstream_order_id == wanted.upstream_order_id,
+                )
+            )
+        )
+    if wanted.created_after is not None:
+        query = query.where(rentals.c.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(rentals.c.created_at < wanted.created_before)
+    if before is not None:
+        query = query.where(rentals.c.id < before)
+    rows = (await connection.execute(query.order_by(rentals.c.id.desc()).limit(limit))).all()
+    return await _rendered(connection, tenant_id, rows)
+
+
+async def locked(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Row:
+    """A rental's row, locked until the transaction ends.
+
+    Raises:
+        RentalNotFound: the tenant has no such rental.
+    """
+    query = sa.select(rentals).where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+    row = (await connection.execute(query.with_for_update())).one_or_none()
+    if row is None:
+        raise RentalNotFound
+    return row
+
+
+async def update(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
+    """Change a rental's row, noting when."""
+    await connection.execute(
+        rentals.update()
+        .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+        .values(changed_at=sa.func.clock_timestamp(), **values)
+    )
+
+
+async def reserve(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, operation_id: UUID) -> None:
+    """Note the operation that is about to change a rental; two at a time could contradict each other.
+
+    Raises:
+        OperationPending: another one is open.
+    """
+    result = await connection.execute(
+        rentals.update()
+        .where(
+            rentals.c.tenant_id == tenant_id,
+            rentals.c.id == rental_id,
+            rentals.c.pending_operation_id.is_(None),
+        )
+        .values(pending_operation_id=operation_id, activate_after=None)
+    )
+    if not result.rowcount:
+        raise OperationPending(retry_after=5)
+
+
+async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Sequence[Row]:
+    """The rows of a rental's present orders, the first one first."""
+    query = (
+        sa.select(upstream_orders)
+        .where(
+            upstream_orders.c.tenant_id == tenant_id,
+            upstream_orders.c.rental_id == rental_id,
+            upstream_orders.c.status != "replaced",
+        )
+        .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
+    )
+    return (await connection.execute(query)).all()
+
+
+async def save_order(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any
+) -> None:
+    """Insert or change an order's row."""
+    statement = insert(upstream_orders).values(
+        tenant_id=tenant_id, upstream_key_id=upstream_key_id, upstream_order_id=order_id, **values
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=values)
+    )
+
+
+async def announce(
+    connection: AsyncConnection, caller: Caller, event_type: EventType, rental_id: UUID
+) -> None:
+    """Write an event about a rental, which it shows as it is now."""
+    rental = await get(connection, caller.tenant_id, rental_id)
+    await events.emit(connection, caller, event_type, rental.model_dump(mode="json"), rental_id=rental_id)
+
+
+async def _rendered(
+    connection: AsyncConnection, tenant_id: UUID, rows: Sequence[Row]
+) -> list[schemas.Rental]:
+    query = (
+        sa.select(upstream_orders)
+        .where(
+            upstream_orders.c.tenant_id == tenant_id,
+            upstream_orders.c.rental_id.in_([row.id for row in rows]),
+            upstream_orders.c.status != "replaced",
+        )
+        .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
+    )
+    orders: dict[UUID, list[Row]] = defaultdict(list)
+    for order in await connection.execute(query) if rows else ():
+        orders[order.rental_id].append(order)
+    return [_render(row, orders[row.id]) for row in rows]
+
+
+def _render(row: Row, orders: Sequence[Row]) -> schemas.Rental:
+    # While a rental lives, whatever its account was last seen with is true of it as well.
+    seen = [at for at in (row.synced_at, row.looked_at if row.status in LIVING else None) if at]
+    return schemas.Rental(
+        id=row.id,
+        status=row.status,
+        number_state=row.number_state,
+        phone_number=row.phone_number,
+        country=row.country,
+        services=[schemas.RentedService(**service) for service in row.services],
+        period=None
+        if row.period_unit is None
+        else schemas.PeriodOut(unit=row.period_unit, count=row.period_count),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        prolongation=schemas.Prolongation(
+            available=row.can_prolong, max_days=row.prolong_max, until=row.prolong_until
+        ),
+        last_online_at=row.last_online_at,
+        has_new_sms=row.has_new_sms,
+        restorable=row.restorable,
+        price=Money.of(row.price),
+        source=row.source,
+        upstream_orders=[
+            schemas.UpstreamOrder(
+                id=order.upstream_order_id,
+                service=order.service,
+                number_state=order.number_state,
+                expires_at=order.expires_at,
+            )
+            for order in orders
+        ],
+        upstream_order_id=orders[0].upstream_order_id if orders else None,
+        upstream_key_id=row.upstream_key_id,
+        pending_operation=row.pending_operation_id,
+        auto_prolong=None,
+        metadata=row.metadata,
+        synced_at=max(seen) if seen else None,
+    )
