@@ -133,7 +133,8 @@ class Database:
     async def clock(self) -> datetime:
         """The database's clock, which all processes share."""
         async with self.transaction(Access(Role.APP)) as connection:
-            return (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+            now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+            return now
 
     async def revision(self) -> str | None:
         """The migration the database is at, or None before the first."""

@@ -69,7 +69,7 @@ async def database_urls(settings: Settings) -> AsyncIterator[DatabaseUrls]:
         owner = settings.database_owner_url
         yield DatabaseUrls(app_url, owner.get_secret_value() if owner is not None else app_url)
         return
-    server = EmbeddedPostgres(Path(settings.data_dir).resolve())
+    server = EmbeddedPostgres(settings.data_dir.absolute())
     superuser_url = await asyncio.to_thread(server.start)
     try:
         app_url, owner_url = await asyncio.to_thread(migrate.prepare_embedded, superuser_url)
@@ -118,6 +118,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
     try:
         keyring = await open_keyring(database, vault_key(settings))
         metrics = Metrics()
+        metrics.watch_connections(database.connections_in_use)
         vault = Vault(keyring)
         pace = Pace(
             database,

@@ -114,8 +114,8 @@ class Executor:
                 return
             lease = await self._commit_sent(operation)
             if lease is None:
-                error = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
-                await self._settle(operation, plan, State.FAILED, error=error)
+                lost = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
+                await self._settle(operation, plan, State.FAILED, error=lost)
                 return
             try:
                 result = await self._calls.fire(

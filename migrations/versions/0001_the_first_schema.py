@@ -182,7 +182,6 @@ def upgrade() -> None:
         sa.Column("tried_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("archive_read_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant_id", "upstream_key_id"],
             ["upstream_keys.tenant_id", "upstream_keys.id"],
@@ -283,6 +282,13 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), server_default="gateway", nullable=False),
         sa.Column("pending_operation_id", sa.Uuid(), nullable=True),
         sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("activate_after", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "changed_at",
+            sa.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
         sa.Column("message_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("synced_at", sa.TIMESTAMP(timezone=True), nullable=True),
@@ -301,6 +307,13 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("rentals_tenant_id_fkey")),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("rentals_pkey")),
+    )
+    op.create_index(
+        "rentals_activate_after_idx",
+        "rentals",
+        ["activate_after"],
+        unique=False,
+        postgresql_where=sa.text("activate_after IS NOT NULL"),
     )
     op.create_index(
         "rentals_living_idx",
@@ -449,7 +462,7 @@ def fences() -> None:
     allow("tenants", WORKER, "select")
     allow("account_looks", WORKER, "select; update")
     allow("operations", WORKER, "select")
-    allow("rentals", WORKER, "select (tenant_id, upstream_key_id, status, number_state)")
+    allow("rentals", WORKER, "select (tenant_id, id, activate_after)")
     allow("upstream_keys", WORKER, "select (tenant_id, id, status, deleted_at)")
     allow("upstream_usage", WORKER, "select (tenant_id, hour)")
     allow("idempotency_keys", WORKER, "select (created_at); delete")
@@ -471,6 +484,11 @@ def downgrade() -> None:
         "rentals_living_idx",
         table_name="rentals",
         postgresql_where=sa.text("status IN ('pending', 'active', 'review')"),
+    )
+    op.drop_index(
+        "rentals_activate_after_idx",
+        table_name="rentals",
+        postgresql_where=sa.text("activate_after IS NOT NULL"),
     )
     op.drop_table("rentals")
     op.drop_index(op.f("operations_tenant_id_rental_id_id_idx"), table_name="operations")
