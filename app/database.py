@@ -75,6 +75,12 @@ WORKER = Access(Role.WORKER)
 PLATFORM = Access(Role.PLATFORM)
 """Making and listing tenants."""
 
+_UNMIGRATED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidParameterValue,  # what Postgres says to set_config('role', ...) without the role
+)
+
 _ACT_AS = sa.text(
     "select set_config('role', :role, true), set_config('rentgate.tenant_id', :tenant_id, true),"
     " set_config('rentgate.token_hash', :token_hash, true)"
@@ -114,6 +120,10 @@ class Database:
         except DBAPIError as error:
             if lost(error):
                 raise DatabaseUnavailable(retry_after=1) from None
+            if isinstance(error.orig, _UNMIGRATED):
+                raise DatabaseUnavailable(
+                    "The database is not migrated: run `rentgate migrate`.", retry_after=5
+                ) from None
             raise
         except TimeoutError:
             await connection.invalidate()

@@ -16,7 +16,7 @@
     ├── InternalError         500
     └── UpstreamFailure
         ├── BadGateway        502  upstream_error, upstream_bad_response, upstream_key_rejected, ...
-        ├── Unavailable       503  upstream_unavailable, upstream_busy, database_unavailable
+        ├── Unavailable       503  upstream_unavailable, upstream_busy, database_unavailable, ...
         └── GatewayTimeout    504  upstream_timeout
 
 A class is one code. Its docstring tells what happened and why; `remedy` tells the caller what to do. The
@@ -437,6 +437,13 @@ class DatabaseUnavailable(Unavailable):
 
     code, title = "database_unavailable", "The database is unavailable"
     remedy = "Try again after Retry-After; with an Idempotency-Key that is safe."
+
+
+class NotReady(Unavailable):
+    """This process runs, but can't do its work yet; the detail names what is missing."""
+
+    code, title = "not_ready", "Not ready"
+    remedy = "Do what the detail says; `rentgate doctor` checks everything at once."
 
 
 class GatewayTimeout(UpstreamFailure):

@@ -25,7 +25,7 @@ from app.sync.looks import Intervals, Looker
 from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.transport import Transport
-from app.vault.keyring import Keyring, kept_vault_key, open_keyring
+from app.vault.keyring import Keyring, kept_vault_key
 from app.vault.service import Vault
 
 log = structlog.get_logger(__name__)
@@ -110,13 +110,13 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
     """All services on a database that is migrated; what is under way ends before they are taken down.
 
     Raises:
-        VaultKeyUnusable: the vault key is not the one that the vault was made with.
-        DatabaseUnavailable: the database can't be reached.
+        VaultKeyUnusable: the vault key is malformed.
+        SettingMissing: there is no vault key.
     """
     database = Database(database_url)
     transport = Transport(settings.upstream_url, settings.upstream_timeout)
     try:
-        keyring = await open_keyring(database, vault_key(settings))
+        keyring = Keyring(vault_key(settings))
         metrics = Metrics()
         metrics.watch_connections(database.connections_in_use)
         vault = Vault(keyring)

@@ -12,6 +12,9 @@ THIS_TENANT = "nullif(current_setting('rentgate.tenant_id', true), '')::uuid"
 THIS_TOKEN = "decode(current_setting('rentgate.token_hash', true), 'hex')"  # noqa: S105
 """The hash of the bearer token that a request came with."""
 
+NO_TENANT = "tenant_id = '00000000-0000-0000-0000-000000000000'"
+"""Rows that belong to no tenant: the administrator's own."""
+
 
 def protect(table: str) -> None:
     """Let nobody, not even the owner, see a row of the table without a policy."""

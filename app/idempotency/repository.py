@@ -17,6 +17,9 @@ from app.idempotency.models import idempotency_keys
 
 KEPT = timedelta(days=30)
 
+NO_TENANT = UUID(int=0)
+"""Under which the administrator's requests that concern no tenant yet are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -98,6 +101,13 @@ async def attach(connection: AsyncConnection, claim: Claim, operation_id: UUID) 
     )
     if not result.rowcount:
         raise IdempotencyKeyInUse(retry_after=1)
+
+
+async def attached_operation(connection: AsyncConnection, claim: Claim) -> UUID | None:
+    """The operation that the claim's request began, if it began one."""
+    query = sa.select(idempotency_keys.c.operation_id).where(*_held(claim))
+    found: UUID | None = await connection.scalar(query)
+    return found
 
 
 async def remember(

@@ -10,23 +10,53 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tink import aead
 
-from app.database import Access, Database, Role
 from app.vault import cipher
 from app.vault.models import vault_fingerprint_keys, vault_keysets
 
+FINGERPRINT_KEY = "accounts"
+
 
 class Keyring:
-    """Holds the vault key; made once a process with `open_keyring`."""
+    """Holds the vault key; what it opens in the database is read at the first need."""
 
-    def __init__(self, kek: aead.Aead, fingerprints: cipher.Fingerprints) -> None:
-        self._kek = kek
-        self._fingerprints = fingerprints
+    def __init__(self, vault_key: str) -> None:
+        """Take the vault key from the setting RENTGATE_VAULT_KEY.
 
-    def fingerprint(self, purpose: str, text: bytes) -> bytes:
-        """A keyed hash of a text, 32 bytes, equal for equal texts of one purpose."""
-        return self._fingerprints.of(purpose, text)
+        Raises:
+            VaultKeyUnusable: it is malformed.
+        """
+        self._kek = cipher.key_encryption_key(vault_key)
+        self._fingerprints: cipher.Fingerprints | None = None
+
+    async def unlock(self, connection: AsyncConnection) -> cipher.Fingerprints:
+        """Open the vault's fingerprint key, making it in a new vault; this proves the vault key.
+
+        Raises:
+            VaultKeyUnusable: it is not the key that this vault was made with.
+        """
+        if self._fingerprints is not None:
+            return self._fingerprints
+        query = sa.select(vault_fingerprint_keys.c.wrapped).where(
+            vault_fingerprint_keys.c.name == FINGERPRINT_KEY
+        )
+        wrapped = await connection.scalar(query)
+        if wrapped is not None:
+            self._fingerprints = cipher.Fingerprints(wrapped, self._kek)
+            return self._fingerprints
+        fresh = cipher.new_fingerprint_key(self._kek)
+        statement = insert(vault_fingerprint_keys).values(name=FINGERPRINT_KEY, wrapped=fresh)
+        await connection.execute(statement.on_conflict_do_nothing())
+        # Not kept in memory: should this transaction be rolled back, the key is gone.
+        return cipher.Fingerprints(await connection.scalar(query) or b"", self._kek)
+
+    async def fingerprint(self, connection: AsyncConnection, purpose: str, text: bytes) -> bytes:
+        """A keyed hash of a text, 32 bytes, equal for equal texts of one purpose.
+
+        Raises:
+            VaultKeyUnusable: the vault key is not the one that this vault was made with.
+        """
+        return (await self.unlock(connection)).of(purpose, text)
 
     async def seal(self, connection: AsyncConnection, tenant_id: UUID, place: bytes, plain: str) -> bytes:
         """Encrypt a text under the tenant's keyset (made at its first secret) for one place."""
@@ -58,26 +88,6 @@ class Keyring:
         query = sa.select(vault_keysets.c.wrapped).where(vault_keysets.c.tenant_id == tenant_id)
         found: bytes | None = await connection.scalar(query)
         return found
-
-
-async def open_keyring(database: Database, vault_key: str) -> Keyring:
-    """Open the vault with its key, making the fingerprint key in a new one.
-
-    Args:
-        vault_key: the setting RENTGATE_VAULT_KEY.
-
-    Raises:
-        VaultKeyUnusable: the key is malformed, or not the one this vault was made with.
-    """
-    kek = cipher.key_encryption_key(vault_key)
-    name = "accounts"
-    async with database.transaction(Access(Role.APP)) as connection:
-        statement = insert(vault_fingerprint_keys).values(name=name, wrapped=cipher.new_fingerprint_key(kek))
-        await connection.execute(statement.on_conflict_do_nothing())
-        wrapped = await connection.scalar(
-            sa.select(vault_fingerprint_keys.c.wrapped).where(vault_fingerprint_keys.c.name == name)
-        )
-    return Keyring(kek, cipher.Fingerprints(wrapped or b"", kek))
 
 
 def kept_vault_key(data_dir: Path) -> str:

@@ -67,6 +67,7 @@ class Vault:
         as_default = first if default is None else default or first
         if as_default:
             await self._clear_default(connection, tenant_id)
+        fingerprint = await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
         ciphertext = await self._keyring.seal(connection, tenant_id, _place(tenant_id, key_id, 1), api_key)
         try:
             async with connection.begin_nested():
@@ -76,7 +77,7 @@ class Vault:
                         id=key_id,
                         label=label,
                         ciphertext=ciphertext,
-                        fingerprint=self._keyring.fingerprint("upstream_key", api_key.encode()),
+                        fingerprint=fingerprint,
                         last_four=api_key[-4:] if len(api_key) >= 12 else "",
                         is_default=as_default,
                     )

@@ -6,7 +6,16 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.row_level_security import APP, PLATFORM, THIS_TOKEN, WORKER, allow, fence, protect
+from migrations.row_level_security import (
+    APP,
+    NO_TENANT,
+    PLATFORM,
+    THIS_TOKEN,
+    WORKER,
+    allow,
+    fence,
+    protect,
+)
 
 revision = "0001"
 down_revision = None
@@ -469,6 +478,7 @@ def fences() -> None:
 
     allow("tenants", PLATFORM, "select; insert; update")
     allow("audit_logs", PLATFORM, "insert")
+    allow("idempotency_keys", PLATFORM, "select; update", where=NO_TENANT)
     op.execute(f"grant select on alembic_version to {APP}, {WORKER}, {PLATFORM}")
 
 

@@ -1,0 +1,59 @@
+"""Faults that the sandbox plays on request: for the next calls of a method, before or after they act."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FaultKind(StrEnum):
+    """What goes wrong.
+
+    hang: no answer for `seconds`. drop: the connection ends in the middle of the answer. status_500: that
+    status. html: a page with status 200. proxy_403: a proxy's page. cut_json: JSON that ends too early.
+    empty: nothing. rate_limit and refuse: `status: 0` with the upstream's words, or `message`. late: the
+    call acts only after `seconds`, whether its caller still waits or not.
+    """
+
+    HANG = "hang"
+    DROP = "drop"
+    STATUS_500 = "status_500"
+    HTML = "html"
+    PROXY_403 = "proxy_403"
+    CUT_JSON = "cut_json"
+    EMPTY = "empty"
+    RATE_LIMIT = "rate_limit"
+    REFUSE = "refuse"
+    LATE = "late"
+
+
+class Fault(BaseModel):
+    """A fault for the next `times` calls of `method` (`*` for any)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str = "*"
+    kind: FaultKind
+    when: Literal["before", "after"] = "before"
+    times: int = Field(default=1, ge=1)
+    seconds: float = Field(default=3600.0, ge=0, le=3600)
+    message: str = "Something went wrong"
+
+
+class Faults:
+    """The faults that are waiting for their calls, first come, first played."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Fault] = []
+
+    def take(self, method: str) -> Fault | None:
+        """The fault of this call, used up once."""
+        for fault in self.waiting:
+            if fault.method in ("*", method):
+                fault.times -= 1
+                if not fault.times:
+                    self.waiting.remove(fault)
+                return fault
+        return None
