@@ -22,7 +22,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="RENTGATE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="RENTGATE_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Path(".rentgate")

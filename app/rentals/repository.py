@@ -224,3 +224,23 @@ def _render(row: Row, orders: Sequence[Row]) -> schemas.Rental:
         metadata=row.metadata,
         synced_at=max(seen) if seen else None,
     )
+
+
+async def existing(connection: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these ids are rentals of the tenant."""
+    query = sa.select(rentals.c.id).where(rentals.c.tenant_id == tenant_id, rentals.c.id.in_(ids))
+    return set(await connection.scalars(query))
+
+
+async def count_living(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> int:
+    """How many rentals of an account the upstream may still change."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(rentals)
+        .where(
+            rentals.c.tenant_id == tenant_id,
+            rentals.c.upstream_key_id == upstream_key_id,
+            rentals.c.status.in_(LIVING),
+        )
+    )
+    return await connection.scalar(query) or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -12,8 +13,16 @@ import structlog
 from app.telemetry.redaction import redacted, redacted_values
 
 
-def configure_logging(level: str = "INFO") -> None:
-    """Set up logging for this process; everything that is written passes the redaction, tracebacks too."""
+def configure_logging(level: str = "INFO", *, file: Path | None = None) -> None:
+    """Set up logging for this process; everything that is written passes the redaction, tracebacks too.
+
+    Args:
+        level: the least that is written.
+        file: written to instead of standard output.
+    """
+    target = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    if file is not None:
+        target = {"class": "logging.FileHandler", "filename": str(file)}
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -48,13 +57,7 @@ def configure_logging(level: str = "INFO") -> None:
                     "foreign_pre_chain": shared,
                 }
             },
-            "handlers": {
-                "out": {
-                    "class": "logging.StreamHandler",
-                    "formatter": "json",
-                    "stream": "ext://sys.stdout",
-                }
-            },
+            "handlers": {"out": {**target, "formatter": "json"}},
             "root": {"handlers": ["out"], "level": level.upper()},
             "loggers": {
                 # The gateway's own access log has the tenant and the route; uvicorn's would double it.

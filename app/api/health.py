@@ -1,0 +1,67 @@
+"""`/healthz`, `/readyz` and `/metrics`: for probes and scrapers, without a token."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel
+
+from app.api.auth import services_of
+from app.api.problems import MEDIA_TYPE
+from app.api.responses import PROBLEM
+from app.database import Access, Role
+from app.errors import NotReady
+from app.migrate import head
+from app.vault.cipher import VaultKeyUnusable
+from app.wiring import Services
+
+router = APIRouter(tags=["about"])
+Wired = Annotated[Services, Depends(services_of)]
+
+
+class Health(BaseModel):
+    """This process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """This process can do its work."""
+
+    status: Literal["ready"] = "ready"
+    migration: str
+
+
+@router.get("/healthz", summary="Does this process answer?")
+async def healthz() -> Health:
+    """Whether this process answers; nothing else is asked."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    summary="Can this process work?",
+    responses={503: {"description": "Something is missing.", "content": {MEDIA_TYPE: {"schema": PROBLEM}}}},
+)
+async def readyz(services: Wired) -> Readiness:
+    """Whether the database answers, is migrated to what this release needs, and the vault opens."""
+    found, needed = await services.database.revision(), await asyncio.to_thread(head)
+    if found != needed:
+        raise NotReady(
+            f"The database is at migration {found}, this release needs {needed}: run `rentgate migrate`.",
+            retry_after=5,
+        )
+    try:
+        async with services.database.transaction(Access(Role.APP)) as connection:
+            await services.keyring.unlock(connection)
+    except VaultKeyUnusable as error:
+        raise NotReady(f"The vault can't be opened. {error.detail}") from None
+    return Readiness(migration=needed)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(services: Wired) -> Response:
+    """This process's metrics in Prometheus' text format."""
+    return Response(services.metrics.render(), media_type=services.metrics.content_type)

@@ -1,0 +1,78 @@
+"""`/me`: who the caller is, and what its tenant has spent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from app.api.auth import RequireAnyone, authenticate, services_of
+from app.api.responses import problems
+from app.api.tenants import TenantOut
+from app.audit.caller import Caller
+from app.database import Access
+from app.idempotency.repository import NO_TENANT
+from app.operations import spending
+from app.schemas import Money
+from app.tenants import service as tenants
+from app.values import amount_text
+from app.wiring import Services
+
+router = APIRouter(tags=["about"])
+
+
+class KeyOfCaller(BaseModel):
+    """The API key that the request came with."""
+
+    id: UUID
+    name: str
+    prefix: str
+
+
+class SpendingOut(BaseModel):
+    """This calendar month (UTC), as `2026-01`: what is held by open operations, and what is spent."""
+
+    month: str
+    limit: Money | None
+    held: Money
+    spent: Money
+
+
+class Me(BaseModel):
+    """The caller. For the administrator `api_key` is null, and the tenant is the one it named, if any."""
+
+    tenant: TenantOut | None
+    api_key: KeyOfCaller | None
+    scopes: list[str]
+    spending: SpendingOut | None
+
+
+@router.get("/me", summary="Who am I?", responses=problems())
+async def get_me(
+    request: Request,
+    caller: Annotated[Caller, Depends(RequireAnyone())],
+    services: Annotated[Services, Depends(services_of)],
+) -> Me:
+    """The caller's tenant, key and scopes, and what the tenant has spent this month."""
+    principal = await authenticate(request)
+    key = principal.api_key
+    shown_key = None if key is None else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
+    scopes = sorted(principal.scopes)
+    if caller.tenant_id == NO_TENANT:
+        return Me(tenant=None, api_key=shown_key, scopes=scopes, spending=None)
+    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        tenant = await tenants.get_tenant(connection, caller.tenant_id)
+        month = await spending.this_month(connection, caller.tenant_id)
+    return Me(
+        tenant=TenantOut.of(tenant),
+        api_key=shown_key,
+        scopes=scopes,
+        spending=SpendingOut(
+            month=f"{month.month:%Y-%m}",
+            limit=Money.of(month.limit),
+            held=Money(amount=amount_text(month.held)),
+            spent=Money(amount=amount_text(month.spent)),
+        ),
+    )

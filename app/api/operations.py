@@ -1,0 +1,146 @@
+"""`/operations`: every paid or changing call, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.auth import Require, services_of
+from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
+from app.api.problems import UpstreamSaid
+from app.api.responses import problems
+from app.audit.caller import Caller
+from app.database import Access
+from app.errors import NotFound
+from app.operations import ledger
+from app.operations.ledger import Operation
+from app.operations.states import Kind, State
+from app.rentals import repository as rentals
+from app.schemas import Money
+from app.tenants.scopes import Scope
+from app.wiring import Services
+
+router = APIRouter(tags=["operations"])
+Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
+Wired = Annotated[Services, Depends(services_of)]
+
+CURSOR = "operations"
+_INTERNAL = frozenset({"upstream_country", "service_names"})
+
+
+class OperationError(BaseModel):
+    """Why an operation failed."""
+
+    code: str
+    detail: str
+    upstream: UpstreamSaid | None = None
+    required: Money | None = None
+
+
+class Candidate(BaseModel):
+    """An order of the upstream that could be what the operation made."""
+
+    upstream_order_id: str
+    phone_number: str | None
+    service: str | None
+    country: str | None
+    expires_at: datetime | None
+
+
+class OperationOut(BaseModel):
+    """One paid or changing call of the upstream. `rental_id` is null where no rental came of it."""
+
+    id: UUID
+    kind: Kind
+    state: State
+    rental_id: UUID | None
+    request: dict[str, Any]
+    price: Money | None
+    error: OperationError | None
+    candidates: list[Candidate] | None
+    created_at: datetime
+    sent_at: datetime | None
+    settled_at: datetime | None
+
+
+class OperationList(Page[OperationOut]):
+    """A page of operations."""
+
+
+@router.get("/operations", summary="List operations", responses=problems())
+async def list_operations(
+    caller: Reader,
+    services: Wired,
+    state: Annotated[State | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
+    rental_id: Annotated[UUID | None, Query()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> OperationList:
+    """The tenant's operations, newest first."""
+    before = after_id(CURSOR, cursor)
+    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        found = await ledger.listed(
+            connection,
+            caller.tenant_id,
+            state=state,
+            kind=kind,
+            rental_id=rental_id,
+            limit=limit + 1,
+            before=before,
+        )
+        items = await _shown(connection, caller.tenant_id, found[:limit])
+    following = next_cursor(CURSOR, found, limit, lambda operation: operation.id)
+    return OperationList(items=items, next_cursor=following)
+
+
+@router.get("/operations/{operation_id}", summary="Read an operation", responses=problems(NotFound))
+async def get_operation(operation_id: UUID, caller: Reader, services: Wired) -> OperationOut:
+    """One operation, and how it ended."""
+    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        found = await ledger.get(connection, caller.tenant_id, operation_id)
+        return (await _shown(connection, caller.tenant_id, [found]))[0]
+
+
+async def _shown(
+    connection: AsyncConnection, tenant_id: UUID, found: Sequence[Operation]
+) -> list[OperationOut]:
+    existing = await rentals.existing(connection, tenant_id, [operation.rental_id for operation in found])
+    return [
+        OperationOut(
+            id=operation.id,
+            kind=operation.kind,
+            state=operation.state,
+            rental_id=operation.rental_id if operation.rental_id in existing else None,
+            request={name: value for name, value in operation.request.items() if name not in _INTERNAL},
+            price=Money.of(operation.price),
+            error=_error(operation),
+            candidates=None
+            if operation.candidates is None
+            else [Candidate(**candidate) for candidate in operation.candidates],
+            created_at=operation.created_at,
+            sent_at=operation.sent_at,
+            settled_at=operation.settled_at,
+        )
+        for operation in found
+    ]
+
+
+def _error(operation: Operation) -> OperationError | None:
+    if operation.error is None:
+        return None
+    error = ledger.error_of(operation)
+    return OperationError(
+        code=error.code,
+        detail=error.detail,
+        upstream=None
+        if error.upstream is None
+        else UpstreamSaid(method=error.upstream.method, message=error.upstream.message),
+        required=Money.of(error.required),
+    )

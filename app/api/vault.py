@@ -1,0 +1,183 @@
+"""`/tenants/{id}/upstream-keys`: a tenant's accounts at the upstream; keys go in and never come out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from pydantic import BaseModel, Field, StrictBool, StringConstraints
+
+from app.accounts import schedule
+from app.api.auth import Require, services_of
+from app.api.fields import Name, RequestBody
+from app.api.idempotency import IdempotentRoute, keep_answer
+from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
+from app.api.responses import WITH_BODY, problems
+from app.audit import repository as audit
+from app.audit.caller import Caller
+from app.database import Access
+from app.errors import (
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    NotFound,
+    UpstreamKeyHasRentals,
+    UpstreamKeyInUse,
+)
+from app.rentals import repository as rentals
+from app.tenants.scopes import Scope
+from app.vault.service import UpstreamKey
+from app.wiring import Services
+
+router = APIRouter(tags=["upstream keys"], route_class=IdempotentRoute)
+Manager = Annotated[Caller, Depends(Require(Scope.KEYS_MANAGE))]
+Wired = Annotated[Services, Depends(services_of)]
+
+CURSOR = "upstream-keys"
+
+Secret = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,256}$")]
+
+
+class UpstreamKeyRequest(RequestBody):
+    """An upstream account's API key to store; the tenant's first one is its default."""
+
+    label: Name
+    api_key: Annotated[Secret, Field(description="Write-only: no answer ever holds it.")]
+    default: StrictBool | None = None
+
+
+class UpstreamKeyChange(RequestBody):
+    """What to change."""
+
+    label: Name | None = None
+    default: StrictBool | None = None
+
+
+class UpstreamKeyOut(BaseModel):
+    """What may be known of a stored key. `rejected`: the upstream does not accept it any more."""
+
+    id: UUID
+    label: str
+    last_four: str
+    default: bool
+    status: Literal["active", "rejected"]
+    created_at: datetime
+    last_used_at: datetime | None
+
+    @classmethod
+    def of(cls, key: UpstreamKey) -> UpstreamKeyOut:
+        """A key as callers read it."""
+        return cls.model_validate({name: getattr(key, name) for name in UpstreamKey.__slots__})
+
+
+class UpstreamKeyList(Page[UpstreamKeyOut]):
+    """A page of upstream keys."""
+
+
+@router.post(
+    "/tenants/{tenant_id}/upstream-keys",
+    status_code=201,
+    summary="Store an upstream key",
+    responses=problems(NotFound, UpstreamKeyInUse, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+)
+async def create_upstream_key(
+    tenant_id: UUID,
+    body: UpstreamKeyRequest,
+    caller: Manager,
+    services: Wired,
+    request: Request,
+    response: Response,
+) -> UpstreamKeyOut:
+    """Store an account's key, encrypted. The worker looks at the account at once."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        key = await services.vault.add(
+            connection, tenant_id, label=body.label, api_key=body.api_key, default=body.default
+        )
+        await schedule.enrol(connection, tenant_id, key.id)
+        await audit.record(
+            connection, caller, "upstream_key.create", target=key.id, details={"label": key.label}
+        )
+        made = UpstreamKeyOut.of(key)
+        location = f"/tenants/{tenant_id}/upstream-keys/{key.id}"
+        await keep_answer(
+            connection, request, status=201, body=made.model_dump(mode="json"), location=location
+        )
+    response.headers["Location"] = location
+    return made
+
+
+@router.get("/tenants/{tenant_id}/upstream-keys", summary="List upstream keys", responses=problems(NotFound))
+async def list_upstream_keys(
+    tenant_id: UUID, _caller: Manager, services: Wired, limit: Limit = 50, cursor: Cursor = None
+) -> UpstreamKeyList:
+    """The tenant's upstream keys, newest first."""
+    before = after_id(CURSOR, cursor)
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        found = await services.vault.listed(connection, tenant_id, limit=limit + 1, before=before)
+    return UpstreamKeyList(
+        items=[UpstreamKeyOut.of(key) for key in found[:limit]],
+        next_cursor=next_cursor(CURSOR, found, limit, lambda key: key.id),
+    )
+
+
+@router.get(
+    "/tenants/{tenant_id}/upstream-keys/{key_id}",
+    summary="Read an upstream key",
+    responses=problems(NotFound),
+)
+async def get_upstream_key(
+    tenant_id: UUID, key_id: UUID, _caller: Manager, services: Wired
+) -> UpstreamKeyOut:
+    """What may be known of one stored key."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        return UpstreamKeyOut.of(await services.vault.get(connection, tenant_id, key_id))
+
+
+@router.patch(
+    "/tenants/{tenant_id}/upstream-keys/{key_id}",
+    summary="Change an upstream key",
+    responses=problems(NotFound, *WITH_BODY),
+)
+async def update_upstream_key(
+    tenant_id: UUID,
+    key_id: UUID,
+    caller: Manager,
+    services: Wired,
+    body: Annotated[UpstreamKeyChange | None, Body()] = None,
+) -> UpstreamKeyOut:
+    """Give a key another label, or make it (no more) the default."""
+    wanted = body or UpstreamKeyChange()
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        key = await services.vault.change(
+            connection, tenant_id, key_id, label=wanted.label, default=wanted.default
+        )
+        details = wanted.model_dump(exclude_none=True)
+        await audit.record(connection, caller, "upstream_key.update", target=key_id, details=details)
+        return UpstreamKeyOut.of(key)
+
+
+@router.delete(
+    "/tenants/{tenant_id}/upstream-keys/{key_id}",
+    status_code=204,
+    summary="Delete an upstream key",
+    responses=problems(NotFound, UpstreamKeyHasRentals, IdempotencyKeyInUse, IdempotencyKeyReused),
+)
+async def delete_upstream_key(
+    tenant_id: UUID,
+    key_id: UUID,
+    caller: Manager,
+    services: Wired,
+    request: Request,
+    force: Annotated[bool, Query(description="Give up the rentals that live on this key.")] = False,
+) -> None:
+    """Delete a key; its secret is wiped. With living rentals only by force: they are lost from sight."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        await services.vault.get(connection, tenant_id, key_id)
+        living = await rentals.count_living(connection, tenant_id, key_id)
+        if living and not force:
+            raise UpstreamKeyHasRentals(f"{living} living rentals hang on this key.")
+        await services.vault.delete(connection, tenant_id, key_id)
+        details = {"living_rentals": living}
+        await audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)
+        await keep_answer(connection, request, status=204, body=None)

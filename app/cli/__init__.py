@@ -1,0 +1,39 @@
+"""The `rentgate` command: serve, work, migrate, look, and administrate from a shell."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from pydantic import ValidationError
+
+from app.cli import admin, demo, doctor, running
+from app.cli.terminal import complain
+from app.errors import RentgateError
+
+app = typer.Typer(name="rentgate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(running.serve)
+app.command()(running.worker)
+app.command()(running.migrate)
+app.command()(running.sandbox)
+app.command()(running.openapi)
+app.command()(doctor.doctor)
+app.command()(demo.demo)
+app.add_typer(admin.tenant_commands, name="tenant", help="Make, list and change tenants.")
+app.add_typer(admin.key_commands, name="key", help="Make, list and revoke API keys; store upstream keys.")
+
+
+def main() -> None:
+    """Run the command; what goes wrong is said plainly, and never with a secret in it."""
+    try:
+        app()
+    except RentgateError as error:
+        complain(error.detail, error.remedy)
+        sys.exit(1)
+    except ValidationError as error:
+        for wrong in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in wrong["loc"]).upper()
+            complain(
+                f"RENTGATE_{name}: {wrong['msg']}", "Mend the environment variable, or its line in .env."
+            )
+        sys.exit(1)

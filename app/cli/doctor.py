@@ -1,0 +1,95 @@
+"""`rentgate doctor`: checks settings, database, vault and upstream, and says what to mend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import sqlalchemy as sa
+import typer
+
+from app.cli.terminal import out
+from app.database import Access, Role
+from app.errors import NotReady, RentgateError
+from app.migrate import head
+from app.settings import Settings
+from app.telemetry import configure_logging
+from app.wiring import Services, database_urls, services
+
+
+def doctor() -> None:
+    """Check the settings, the database, the vault and the upstream, and say what to mend."""
+    settings = Settings()
+    configure_logging("CRITICAL")
+    if not asyncio.run(_examine(settings)):
+        raise typer.Exit(1)
+
+
+async def _examine(settings: Settings) -> bool:
+    checks: list[tuple[str, Callable[[Services], Awaitable[str]]]] = [
+        ("database", _database),
+        ("migrations", _migrations),
+        ("least privilege", _privileges),
+        ("vault", _vault),
+        ("upstream", _upstream),
+    ]
+    good = True
+    try:
+        async with database_urls(settings) as urls, services(settings, urls.app) as built:
+            _say("settings", _settings(settings))
+            for name, check in checks:
+                try:
+                    _say(name, await check(built))
+                except RentgateError as error:
+                    good = False
+                    _say(name, error.detail, remedy=error.remedy)
+    except RentgateError as error:
+        good = False
+        _say("settings", error.detail, remedy=error.remedy or "See .env.example for every setting.")
+    return good
+
+
+def _say(name: str, text: str, *, remedy: str | None = None) -> None:
+    mark = "[green]ok[/]  " if remedy is None else "[bold red]bad[/] "
+    out.print(f"{mark} [bold]{name}[/]: {text}")
+    if remedy:
+        out.print(f"     to mend: {remedy}", markup=False)
+
+
+def _settings(settings: Settings) -> str:
+    where = "an own database" if settings.database_url else f"the embedded Postgres in {settings.data_dir}"
+    admin = "an admin token" if settings.admin_token else "no admin token (administration by shell only)"
+    return f"{where}, {admin}"
+
+
+async def _database(built: Services) -> str:
+    await built.database.ping()
+    return "it answers, and the gateway's roles are there"
+
+
+async def _migrations(built: Services) -> str:
+    found = await built.database.revision()
+    if found != head():
+        raise NotReady(f"The database is at {found}, this release needs {head()}: run `rentgate migrate`.")
+    return f"at {found}, the newest"
+
+
+async def _privileges(built: Services) -> str:
+    query = sa.text("select rolsuper or rolbypassrls from pg_roles where rolname = session_user")
+    async with built.database.transaction(Access(Role.APP)) as connection:
+        if await connection.scalar(query):
+            raise NotReady("The login passes row-level security: use one without SUPERUSER and BYPASSRLS.")
+    return "the login can't pass row-level security"
+
+
+async def _vault(built: Services) -> str:
+    async with built.database.transaction(Access(Role.APP)) as connection:
+        await built.keyring.unlock(connection)
+    return "it opens with this vault key"
+
+
+async def _upstream(built: Services) -> str:
+    countries = await built.calls.read_keyless(
+        "getcountries", lambda client: client.get_countries(), caller=None
+    )
+    return f"it answers, with {len(countries)} countries"
