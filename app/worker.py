@@ -102,7 +102,7 @@ class Worker:
             await idempotency.delete_old(connection)
             hour = sa.func.date_trunc("hour", sa.func.now())
             tenants = await connection.scalars(
-                sa.select(upstream_usage.c.tenant_id.distinct()).where(upstream_usage.c.hour < hour)
+                sa.select(upstream_usage.c.tenant_id).where(upstream_usage.c.hour < hour).distinct()
             )
             to_seal = list(tenants)
         for tenant_id in to_seal:

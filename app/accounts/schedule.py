@@ -32,6 +32,14 @@ async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: U
     )
 
 
+async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Keep an account's rentals and orders to this transaction: what a look and what an operation found
+    out about them is written one after the other, never into each other.
+    """
+    query = sa.select(account_looks.c.due_at).where(*_this(tenant_id, upstream_key_id))
+    await connection.execute(query.with_for_update())
+
+
 async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have an account looked at as soon as a worker is free."""
     await connection.execute(

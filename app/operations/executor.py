@@ -14,9 +14,8 @@ from typing import Any, Generic, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import lane
+from app.accounts import lane, schedule
 from app.accounts.calls import UpstreamCalls
-from app.accounts.schedule import make_due
 from app.audit import repository as audit
 from app.database import Access, Database
 from app.errors import DatabaseUnavailable, RentgateError, UpstreamBusy
@@ -112,7 +111,7 @@ class Executor:
             except RentgateError as error:
                 await self._settle(operation, plan, State.FAILED, error=error)
                 return
-            lease = await self._commit_sent(operation)
+            lease = await self._commit_sent(operation, plan.method)
             if lease is None:
                 lost = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
                 await self._settle(operation, plan, State.FAILED, error=lost)
@@ -169,7 +168,7 @@ class Executor:
             for other in unknown
         )
 
-    async def _commit_sent(self, operation: Operation) -> lane.Lease | None:
+    async def _commit_sent(self, operation: Operation, method: str) -> lane.Lease | None:
         """Renew the lease and commit `sent`; None if either is no longer this process's to do."""
         async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
             lease = await lane.take(
@@ -185,7 +184,7 @@ class Executor:
             await audit.record(
                 connection,
                 operation.caller,
-                f"upstream.{operation.kind}",
+                f"upstream.{method}",
                 target=operation.upstream_key_id,
                 outcome="sent",
                 details={"operation_id": str(operation.id), "fence": lease.fence},
@@ -222,6 +221,7 @@ class Executor:
         error: RentgateError | None,
     ) -> None:
         async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+            await schedule.lock(connection, operation.tenant_id, operation.upstream_key_id)
             await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             settled = await ledger.settle(connection, operation, state, error=error)
             if settled is None:
@@ -232,4 +232,4 @@ class Executor:
                 await plan.failed(connection, settled, error)
             else:
                 await plan.pending(connection, settled)
-                await make_due(connection, operation.tenant_id, operation.upstream_key_id)
+                await schedule.make_due(connection, operation.tenant_id, operation.upstream_key_id)

@@ -46,6 +46,8 @@ async def take_in(
 ) -> list[Gone]:
     """Write what a list of orders changes, and tell which orders are gone since.
 
+    The account has to be locked by the same transaction, so that no operation settles in between.
+
     A rental that was changed after the list was asked for is passed over: the list may be older than that.
 
     Args:

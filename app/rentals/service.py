@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
 from app.catalog.service import Catalog, Country, Offer, rentable
@@ -244,6 +245,7 @@ class Rentals:
             log.info("rental.read_back_failed", code=error.code)
             return
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            await schedule.lock(connection, caller.tenant_id, upstream_key_id)
             await intake.take_in(connection, caller, upstream_key_id, orders, looked_from)
 
     async def _outcome(self, operation: Operation) -> Outcome:

@@ -15,7 +15,7 @@ from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller, background
 from app.database import Access, Database, new_id
-from app.errors import RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
+from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
 from app.messages import repository as messages
 from app.messages.deduplication import sightings
 from app.operations import ledger
@@ -100,7 +100,8 @@ class Looker:
             return False
         try:
             busy = await self._look_claimed(caller, upstream_key_id, holder, wanted)
-        except RentgateError as error:
+        except Exception as crash:
+            error = crash if isinstance(crash, RentgateError) else InternalError()
             backoff = min(LONGEST_BACKOFF, self._intervals.busy * 2 ** min(state.failures, 8))
             await self._finish(
                 caller,
@@ -173,6 +174,7 @@ class Looker:
             if len(entries) < ARCHIVE_PAGE or asked <= ends.keys():
                 break
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            await schedule.lock(connection, caller.tenant_id, upstream_key_id)
             await intake.close(connection, background(caller.tenant_id), upstream_key_id, gone, ends)
 
     async def _read_messages(
@@ -218,7 +220,7 @@ class Looker:
     ) -> list[tuple[str, UUID]]:
         read_at = sa.func.extract("epoch", sa.func.clock_timestamp() - upstream_orders.c.messages_read_at)
         is_active = upstream_orders.c.number_state == "active"
-        is_wanted = upstream_orders.c.rental_id == wanted if wanted is not None else sa.false()
+        is_wanted = upstream_orders.c.rental_id.is_not_distinct_from(wanted)
         query = (
             sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.rental_id)
             .where(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.schedule import make_due
+from app.accounts import schedule
 from app.database import WORKER, Access, Database
 from app.idempotency import repository as idempotency
 from app.operations import ledger
@@ -24,6 +24,8 @@ async def adopt_orphans(database: Database) -> int:
         found = await ledger.unattended(connection)
     for tenant_id, operation_id in found:
         async with database.transaction(Access.tenant(tenant_id)) as connection:
+            left = await ledger.get(connection, tenant_id, operation_id)
+            await schedule.lock(connection, tenant_id, left.upstream_key_id)
             operation = await ledger.still_unattended(connection, tenant_id, operation_id)
             if operation is not None:
                 await _adopt(connection, operation)
@@ -41,4 +43,4 @@ async def _adopt(connection: AsyncConnection, operation: Operation) -> None:
         return
     if settled.kind is Kind.CREATE:
         await settlement.purchase_pending(connection, settled)
-    await make_due(connection, settled.tenant_id, settled.upstream_key_id)
+    await schedule.make_due(connection, settled.tenant_id, settled.upstream_key_id)
