@@ -63,7 +63,9 @@ async def _demo(given: Settings, port: int) -> None:
 
     _step("starting from nothing")
     await asyncio.to_thread(_clear, data_dir)
-    configure_logging(given.log_level, file=given.data_dir / "demo.log")
+    log_file = given.data_dir / "demo.log"
+    log_file.unlink(missing_ok=True)
+    configure_logging(given.log_level, file=log_file)
 
     _step("starting the sandbox upstream")
     upstream_listener = bound("127.0.0.1", 0)
@@ -80,7 +82,7 @@ async def _demo(given: Settings, port: int) -> None:
     try:
         if not await _started(gateway, gateway_task, stop):
             if not stop.is_set():
-                complain("The gateway did not start.", f"See {given.data_dir / 'demo.log'}.")
+                complain("The gateway did not start.", f"See {log_file}.")
                 raise typer.Exit(1)
             return
         _step("making a tenant, its upstream key and its API key")

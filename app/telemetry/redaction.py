@@ -11,7 +11,9 @@ MASK = "[redacted]"
 
 _PATTERNS = (
     (
-        re.compile(r"(?i)\b(api[_-]?key|token|secret|password)(=['\"]?|['\"]\s*:\s*['\"]?|:\s+['\"]?)[^\s&'\",;}]+"),
+        re.compile(
+            r"(?i)\b(api[_-]?key|token|secret|password)(=['\"]?|['\"]\s*:\s*['\"]?|:\s+['\"]?)[^\s&'\",;}]+"
+        ),
         rf"\1\2{MASK}",
     ),
     (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), f"Bearer {MASK}"),

@@ -59,7 +59,7 @@ class UpstreamClient:
         return await self._call(
             "create",
             {"country": country, "service": service, "provider": operator, **_duration(period)},
-            wire.purchased,
+            lambda data: wire.purchased(data, country),
             api_key=api_key,
             send_by=send_by,
         )
@@ -78,7 +78,7 @@ class UpstreamClient:
         return await self._call(
             "create_multi",
             {"country": country, "services": ",".join(services), "provider": operator, **_duration(period)},
-            wire.purchased,
+            lambda data: wire.purchased(data, country),
             api_key=api_key,
             send_by=send_by,
         )

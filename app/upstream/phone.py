@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberType
 
-LONGEST_NUMBER = 15
-"""Digits of the longest E.164 number."""
+SHORTEST_NUMBER, LONGEST_NUMBER = 7, 15
+"""Digits of an E.164 number."""
+
+_MOBILE = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
 def e164(number: str, *, dial_code: str = "", country: str | None = None) -> str | None:
-    """The number as `+` and digits; None if no reading of it is a possible number.
+    """The number as `+` and digits; None if no reading of it can be told to be one.
+
+    A number may come with its dial code or without, and the dial code beside it or not. Each reading that
+    this leaves is held against the country's number plan: what is rented receives SMS, so a reading that
+    is a mobile number beats any other.
 
     Args:
         number: with or without plus and dial code.
@@ -21,29 +29,43 @@ def e164(number: str, *, dial_code: str = "", country: str | None = None) -> str
     written = re.sub(r"[^\d+]", "", number)
     digits = written.lstrip("+")
     code = re.sub(r"\D", "", dial_code)
+    if not code and country:
+        code = str(phonenumbers.country_code_for_region(country.upper()) or "")
     if not digits:
         return None
     if written.startswith("+"):
         readings = [f"+{digits}"]
+    elif not code:
+        return _format(_first([f"+{digits}"], phonenumbers.is_valid_number))
     else:
-        readings = [f"+{code}{digits}"] if code else []
-        if not code or digits.startswith(code):
+        readings = [f"+{code}{digits}"]
+        if digits.startswith(code):
             readings.append(f"+{digits}")
-    parsed = [found for text in readings if (found := _parsed(text)) is not None]
-    if not code and not written.startswith("+") and country:
-        national = _parsed(digits, country)
-        parsed = ([national] if national is not None else []) + parsed
-    for good in (phonenumbers.is_valid_number, phonenumbers.is_possible_number):
-        for candidate in parsed:
-            if good(candidate):
-                return str(phonenumbers.format_number(candidate, phonenumbers.PhoneNumberFormat.E164))
+    for good in (_is_mobile, phonenumbers.is_valid_number, phonenumbers.is_possible_number):
+        found = _first(readings, good)
+        if found is not None:
+            return _format(found)
     # Number plans change faster than the library: a reading of a plausible length is the upstream's word.
-    plausible = [text for text in readings if 7 <= len(text) - 1 <= LONGEST_NUMBER]
-    return plausible[0] if plausible else None
+    plausible = (text for text in readings if SHORTEST_NUMBER < len(text) <= LONGEST_NUMBER + 1)
+    return next(plausible, None)
 
 
-def _parsed(text: str, country: str | None = None) -> phonenumbers.PhoneNumber | None:
-    try:
-        return phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
+def _is_mobile(number: PhoneNumber) -> bool:
+    return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _MOBILE
+
+
+def _first(readings: list[str], good: Callable[[PhoneNumber], bool]) -> PhoneNumber | None:
+    for text in readings:
+        try:
+            parsed = phonenumbers.parse(text, None)
+        except phonenumbers.NumberParseException:
+            continue
+        if good(parsed):
+            return parsed
+    return None
+
+
+def _format(number: PhoneNumber | None) -> str | None:
+    if number is None:
         return None
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))

@@ -177,15 +177,19 @@ def _offer(row: Mapping[str, Any]) -> Offer:
     return Offer(service, name, price, max(0, sum(operators.values()) if total is None else total), operators)
 
 
-def purchased(data: Any) -> tuple[PurchasedOrder, ...]:
-    """The data of `create` and `create_multi`: one order, or a list of them."""
+def purchased(data: Any, country: str | None = None) -> tuple[PurchasedOrder, ...]:
+    """The data of `create` and `create_multi`: one order, or a list of them.
+
+    Args:
+        country: the one that was asked for; it tells the number where the dial code is missing.
+    """
     rows = _rows(data if isinstance(data, list) else [data])
     if not rows:
         raise Unreadable("the order is missing")
     return tuple(
         PurchasedOrder(
             identifier(row.get("id"), "id"),
-            _phone(row.get("pnumber"), row.get("ccode"), None),
+            _phone(row.get("pnumber"), row.get("ccode"), country),
             optional_text(row.get("service"), "service"),
             unix_time(row.get("until"), "until"),
         )
