@@ -19,6 +19,9 @@ import migrations
 from app.database import Role
 from app.errors import RentgateError
 
+PREPARING = 0x70726570
+"""The number of the advisory lock under which the embedded server is prepared ("prep")."""
+
 EMBEDDED_DATABASE, EMBEDDED_OWNER, EMBEDDED_LOGIN = "rentgate", "rentgate_owner", "rentgate"
 
 
@@ -61,14 +64,15 @@ def prepare_roles(owner_url: str, login: str) -> None:
                 connection.execute(grant)  # another process made the role at the same moment
 
 
-def prepare_embedded(superuser_url: str) -> tuple[str, str]:
-    """Make the embedded server's database, its owner and the gateway's login, neither of them a superuser.
+def prepare_embedded(superuser_url: str, database: str = EMBEDDED_DATABASE) -> tuple[str, str]:
+    """Make a database on the embedded server, its owner and the gateway's login, neither a superuser.
 
     Returns:
         the URL for the gateway and the URL for migrations.
     """
     url = make_url(superuser_url)
     with psycopg.connect(_libpq(superuser_url), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", [PREPARING])  # processes may start at once
         for user in (EMBEDDED_OWNER, EMBEDDED_LOGIN):
             present = connection.execute("select 1 from pg_roles where rolname = %s", [user]).fetchone()
             if not present:
@@ -78,18 +82,18 @@ def prepare_embedded(superuser_url: str) -> tuple[str, str]:
                     ).format(sql.Identifier(user), _password(superuser_url, user))
                 )
         known = connection.execute(
-            "select 1 from pg_database where datname = %s", [EMBEDDED_DATABASE]
+            "select 1 from pg_database where datname = %s", [database]
         ).fetchone()
         if not known:
             connection.execute(
                 sql.SQL("create database {} owner {}").format(
-                    sql.Identifier(EMBEDDED_DATABASE), sql.Identifier(EMBEDDED_OWNER)
+                    sql.Identifier(database), sql.Identifier(EMBEDDED_OWNER)
                 )
             )
     prepare_roles(superuser_url, EMBEDDED_LOGIN)
 
     def as_user(user: str) -> str:
-        named = url.set(username=user, password=_password(superuser_url, user), database=EMBEDDED_DATABASE)
+        named = url.set(username=user, password=_password(superuser_url, user), database=database)
         return named.render_as_string(hide_password=False)
 
     return as_user(EMBEDDED_LOGIN), as_user(EMBEDDED_OWNER)
@@ -105,7 +109,8 @@ def _libpq(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _config(owner_url: str | None = None) -> Config:
+def config(owner_url: str | None = None) -> Config:
+    """Alembic's configuration for a database."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
     config.attributes["url"] = owner_url
@@ -115,7 +120,7 @@ def _config(owner_url: str | None = None) -> Config:
 @cache
 def head() -> str:
     """The newest migration that this code knows."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
+    found = ScriptDirectory.from_config(config()).get_current_head()
     if found is None:
         raise MigrationRefused("The package holds no migrations; it is not installed whole.")
     return found
@@ -123,12 +128,12 @@ def head() -> str:
 
 def upgrade(owner_url: str, revision: str = "head") -> None:
     """Bring the database to a revision; safe to call from several processes at once."""
-    alembic.command.upgrade(_config(owner_url), revision)
+    alembic.command.upgrade(config(owner_url), revision)
 
 
 def downgrade(owner_url: str, revision: str = "base") -> None:
     """Take the database back to a revision."""
-    alembic.command.downgrade(_config(owner_url), revision)
+    alembic.command.downgrade(config(owner_url), revision)
 
 
 def sync_engine(url: str) -> sa.Engine:

@@ -30,11 +30,15 @@ class FaultKind(StrEnum):
 
 
 class Fault(BaseModel):
-    """A fault for the next `times` calls of `method` (`*` for any)."""
+    """A fault for the next `times` calls of `method` (`*` for any), of one account or of any.
+
+    `account` is the end of its key, such as the last four characters.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     method: str = "*"
+    account: str | None = None
     kind: FaultKind
     when: Literal["before", "after"] = "before"
     times: int = Field(default=1, ge=1)
@@ -48,10 +52,10 @@ class Faults:
     def __init__(self) -> None:
         self.waiting: list[Fault] = []
 
-    def take(self, method: str) -> Fault | None:
+    def take(self, method: str, api_key: str) -> Fault | None:
         """The fault of this call, used up once."""
         for fault in self.waiting:
-            if fault.method in ("*", method):
+            if fault.method in ("*", method) and (not fault.account or api_key.endswith(fault.account)):
                 fault.times -= 1
                 if not fault.times:
                     self.waiting.remove(fault)

@@ -45,7 +45,7 @@ def create_sandbox(options: SandboxOptions | None = None) -> FastAPI:
     async def rent(request: Request) -> Response:
         parameters = dict(request.query_params)
         method = parameters.pop("method", "")
-        fault = sandbox.faults.take(method)
+        fault = sandbox.faults.take(method, parameters.get("apikey", ""))
         sandbox.note_call(method, parameters, fault)
         return await _answer(sandbox, method, parameters, fault)
 

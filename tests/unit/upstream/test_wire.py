@@ -267,8 +267,28 @@ JSON = st.recursive(
 )
 ROW = st.dictionaries(
     st.sampled_from(
-        ["id", "scode", "state", "pnumber", "ccode", "cname", "hasnewsms", "until", "text", "date", "sender"]
-        + ["service", "price_day", "count", "name", "code", "orderId", "price", "orderid", "SmsList"]
+        [
+            "id",
+            "scode",
+            "state",
+            "pnumber",
+            "ccode",
+            "cname",
+            "hasnewsms",
+            "until",
+            "text",
+            "date",
+            "sender",
+            "service",
+            "price_day",
+            "count",
+            "name",
+            "code",
+            "orderId",
+            "price",
+            "orderid",
+            "SmsList",
+        ]
     ),
     JSON,
 )

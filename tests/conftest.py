@@ -1,0 +1,78 @@
+"""Real parts for the tests: one embedded Postgres for the whole run, a fresh database for whoever asks."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from app import migrate
+from app.postgres import EmbeddedPostgres
+from app.wiring import DatabaseUrls
+
+MakeDatabase = Callable[[], DatabaseUrls]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The superuser's URL of the embedded server, which all test processes of the run share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    server = EmbeddedPostgres((shared / "rentgate").absolute(), durable=False)
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str, worker_id: str) -> str:
+    """The name of a migrated database, to be copied."""
+    name = f"template_{worker_id}"
+    _, owner = migrate.prepare_embedded(postgres, name)
+    migrate.upgrade(owner)
+    return name
+
+
+@pytest.fixture(scope="session")
+def make_database(postgres: str, template: str) -> MakeDatabase:
+    """Makes a migrated, empty database in some milliseconds."""
+
+    def make() -> DatabaseUrls:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("create database {} template {} owner {}").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(migrate.EMBEDDED_OWNER)
+                )
+            )
+        app_url, owner_url = migrate.prepare_embedded(postgres, name)
+        return DatabaseUrls(app_url, owner_url)
+
+    return make
+
+
+@pytest.fixture
+def database_urls(make_database: MakeDatabase) -> DatabaseUrls:
+    """A database of the test's own."""
+    return make_database()
+
+
+@pytest.fixture
+def superuser_url(postgres: str, database_urls: DatabaseUrls) -> str:
+    """The test's own database in the superuser's name, who sees everything."""
+    name = make_url(database_urls.app).database
+    return make_url(postgres).set(database=name).render_as_string(hide_password=False)
+
+
+def new_vault_key() -> str:
+    """A vault key, as the setting takes it."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+PROJECT = Path(__file__).parents[1]

@@ -1,0 +1,121 @@
+"""What integration tests share: the gateway's own objects on a database of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+
+from app.accounts import schedule
+from app.audit.caller import Caller
+from app.database import PLATFORM, Access, Database
+from app.sandbox import SandboxOptions
+from app.sandbox.state import Sandbox
+from app.settings import Settings
+from app.tenants import service as tenants
+from app.wiring import DatabaseUrls, Services, services
+from tests.conftest import new_vault_key
+from tests.served import ServedSandbox
+
+T = TypeVar("T")
+
+QUICK: dict[str, Any] = {
+    "upstream_timeout": 2.0,
+    "upstream_rate": 0,
+    "upstream_global_rate": 0,
+    "purchase_wait": 5.0,
+    "sync_interval": 0.05,
+    "sync_idle_interval": 0.05,
+    "reconcile_seconds": 0.3,
+    "offers_ttl": 0.01,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A gateway's services with one tenant, its upstream account, and the sandbox behind it."""
+
+    services: Services
+    sandbox: Sandbox
+    tenant_id: UUID
+    key_id: UUID
+    api_key: str
+
+    @property
+    def database(self) -> Database:
+        """The gateway's database."""
+        return self.services.database
+
+    @property
+    def caller(self) -> Caller:
+        """Somebody of the tenant."""
+        return Caller(self.tenant_id, "api_key:test", "127.0.0.1", "req-1")
+
+    @property
+    def tenant(self) -> Access:
+        """The tenant's own access."""
+        return Access.tenant(self.tenant_id)
+
+    async def look(self) -> None:
+        """Have the worker look at the account once."""
+        await self.services.looker.look_if_due(self.tenant_id, self.key_id)
+
+
+@pytest.fixture
+def served_sandbox() -> Iterator[ServedSandbox]:
+    """A sandbox upstream over real HTTP."""
+    options = SandboxOptions(activation_seconds=0.2, sms_seconds=0.2)
+    with ServedSandbox(options) as served:
+        yield served
+
+
+OpenHouse = Callable[..., Any]
+
+
+@pytest.fixture
+def open_house(database_urls: DatabaseUrls, served_sandbox: ServedSandbox) -> OpenHouse:
+    """Opens a House within an event loop: `async with open_house(setting=…) as house`."""
+    vault_key = new_vault_key()
+
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncIterator[House]:
+        given = Settings(
+            _env_file=None,
+            **{
+                **QUICK,
+                "database_url": database_urls.app,
+                "vault_key": vault_key,
+                "upstream_url": served_sandbox.url,
+                **settings,
+            },
+        )
+        async with services(given, database_urls.app) as built:
+            api_key = f"key-{UUID(int=0).hex[:8]}-{id(built)}"
+            served_sandbox.add_account(api_key, Decimal(500))
+            async with built.database.transaction(PLATFORM) as connection:
+                tenant = await tenants.create_tenant(connection, name="test", spend_limit=None)
+            async with built.database.transaction(Access.tenant(tenant.id)) as connection:
+                key = await built.vault.add(connection, tenant.id, label="a", api_key=api_key, default=None)
+                await schedule.enrol(connection, tenant.id, key.id)
+            yield House(built, served_sandbox.sandbox, tenant.id, key.id, api_key)
+
+    return opened
+
+
+@pytest.fixture
+def run() -> Callable[[Awaitable[T]], T]:
+    """Runs a coroutine to its end."""
+
+    def runner(work: Awaitable[T]) -> T:
+        async def whole() -> T:
+            return await work
+
+        return asyncio.run(whole())
+
+    return runner

@@ -1,0 +1,92 @@
+"""The vault on a real database: what is stored, what opens, and that one account serves one tenant."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from app.accounts import schedule
+from app.database import PLATFORM, Access
+from app.errors import NotFound, NoUpstreamKey, UpstreamKeyInUse
+from app.tenants import service as tenants
+from app.vault.cipher import VaultKeyUnusable
+from tests.integration.conftest import OpenHouse
+
+
+def test_the_database_holds_no_readable_key(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await house.look()
+            with psycopg.connect(superuser_url) as connection:
+                tables = connection.execute(
+                    "select tablename from pg_tables where schemaname = 'public'"
+                ).fetchall()
+                for (table,) in tables:
+                    for (row,) in connection.execute(f'select t::text from "{table}" t'):
+                        assert house.api_key not in row
+                        assert house.api_key.encode().hex() not in row
+
+    asyncio.run(scenario())
+
+
+def test_a_swapped_or_rolled_back_ciphertext_does_not_open(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            async with house.database.transaction(house.tenant) as connection:
+                second = await house.services.vault.add(
+                    connection, house.tenant_id, label="b", api_key="another-key", default=None
+                )
+                await schedule.enrol(connection, house.tenant_id, second.id)
+            with psycopg.connect(superuser_url) as superuser:
+                superuser.execute(
+                    "update upstream_keys set ciphertext ="
+                    " (select ciphertext from upstream_keys where id = %s) where id = %s",
+                    [house.key_id, second.id],
+                )
+            async with house.database.transaction(house.tenant) as connection:
+                with pytest.raises(VaultKeyUnusable):
+                    await house.services.vault.open_secret(connection, house.tenant_id, second.id)
+                plain = await house.services.vault.open_secret(connection, house.tenant_id, house.key_id)
+                assert plain == house.api_key
+
+    asyncio.run(scenario())
+
+
+def test_one_account_serves_one_tenant_once(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            async with house.database.transaction(PLATFORM) as connection:
+                other = await tenants.create_tenant(connection, name="other", spend_limit=None)
+            for tenant_id in (house.tenant_id, other.id):
+                with pytest.raises(UpstreamKeyInUse):
+                    async with house.database.transaction(Access.tenant(tenant_id)) as connection:
+                        await house.services.vault.add(
+                            connection, tenant_id, label="x", api_key=house.api_key, default=None
+                        )
+
+    asyncio.run(scenario())
+
+
+def test_a_deleted_key_is_wiped_and_its_account_is_free_again(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            vault = house.services.vault
+            async with house.database.transaction(house.tenant) as connection:
+                await vault.delete(connection, house.tenant_id, house.key_id)
+            with psycopg.connect(superuser_url) as superuser:
+                assert superuser.execute("select ciphertext from upstream_keys").fetchall() == [(b"",)]
+            async with house.database.transaction(house.tenant) as connection:
+                with pytest.raises(NotFound):
+                    await vault.open_secret(connection, house.tenant_id, house.key_id)
+                with pytest.raises(NoUpstreamKey):
+                    await vault.chosen(connection, house.tenant_id, None)
+                again = await vault.add(
+                    connection, house.tenant_id, label="a", api_key=house.api_key, default=None
+                )
+                assert again.default
+
+    asyncio.run(scenario())

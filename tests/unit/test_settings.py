@@ -1,0 +1,56 @@
+"""The settings: each documented in `.env.example`, fractions welcome, secrets hidden."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+def test_every_setting_has_its_line_in_the_example_and_every_line_its_setting() -> None:
+    named = set(re.findall(r"^#?\s?(RENTGATE_[A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE))
+    assert named == {f"RENTGATE_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_examples_defaults_are_the_true_ones() -> None:
+    defaults = Settings(_env_file=None)
+    for line in EXAMPLE.read_text().splitlines():
+        if match := re.fullmatch(r"#?\s?RENTGATE_([A-Z_]+)=(.+)", line):
+            value = getattr(defaults, match[1].lower())
+            if value is not None:
+                assert (
+                    str(type(value)(match[2]) if not isinstance(value, bool) else match[2]).lower()
+                    == str(value).lower()
+                ), line
+
+
+def test_seconds_and_rates_may_be_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RENTGATE_UPSTREAM_TIMEOUT", "0.5")
+    monkeypatch.setenv("RENTGATE_UPSTREAM_RATE", "0.25")
+    settings = Settings(_env_file=None)
+    assert (settings.upstream_timeout, settings.upstream_rate) == (0.5, 0.25)
+
+
+def test_the_idle_interval_is_never_less_than_the_busy_one() -> None:
+    settings = Settings(_env_file=None, sync_interval=40, sync_idle_interval=30)
+    assert settings.sync_idle_interval == 40
+
+
+@pytest.mark.parametrize("name", ["upstream_timeout", "upstream_rate", "reconcile_seconds"])
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan")])
+def test_impossible_times_and_rates_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({name: value})
+
+
+def test_no_secret_shows_in_the_settings_text() -> None:
+    settings = Settings(
+        _env_file=None, admin_token="hunter2", database_url="postgresql://a:hunter2@b/c", vault_key="hunter2"
+    )
+    assert "hunter2" not in repr(settings) + str(settings)
