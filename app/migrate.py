@@ -81,9 +81,7 @@ def prepare_embedded(superuser_url: str, database: str = EMBEDDED_DATABASE) -> t
                         "create role {} login noinherit nosuperuser nobypassrls nocreaterole password {}"
                     ).format(sql.Identifier(user), _password(superuser_url, user))
                 )
-        known = connection.execute(
-            "select 1 from pg_database where datname = %s", [database]
-        ).fetchone()
+        known = connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone()
         if not known:
             connection.execute(
                 sql.SQL("create database {} owner {}").format(

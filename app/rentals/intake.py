@@ -176,7 +176,8 @@ def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
             return [EventType.RENTAL_EXPIRED]
         case "deleted":
             return [EventType.RENTAL_DELETED]
-        case "active" if rental.status in ("expired", "deleted"):
+        # With an operation open, that announces it when it settles.
+        case "active" if rental.status in ("expired", "deleted") and rental.pending_operation_id is None:
             found.append(EventType.RENTAL_RESTORED)
     state = changed.get("number_state")
     if state in _ARRIVALS:

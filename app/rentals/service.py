@@ -160,7 +160,7 @@ class Rentals:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
             orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
-        order_id = _restorable_order(rental, orders)
+        order_id = _restorable_order(rental, orders).upstream_order_id
         return await self._calls.read(
             caller,
             rental.upstream_key_id,
@@ -182,8 +182,11 @@ class Rentals:
             raise PriceAboveMax(f"Restoring costs {amount_text(quote.price)} USD.", required=quote.price)
 
         def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, object]:
+            order = _restorable_order(rental, orders)
             return {
-                "upstream_order_id": _restorable_order(rental, orders),
+                "upstream_order_id": order.upstream_order_id,
+                "phone_number": rental.phone_number,
+                "service": order.service,
                 "max_price": None if max_price is None else amount_text(max_price),
             }
 
@@ -268,10 +271,9 @@ def _total(offers: Sequence[Offer], wanted: Purchase) -> Decimal | None:
     return total
 
 
-def _restorable_order(rental: Row, orders: Sequence[Row]) -> str:
+def _restorable_order(rental: Row, orders: Sequence[Row]) -> Row:
     if rental.status in ("pending", "review"):
         raise OperationPending(retry_after=5)
     if not orders:
         raise RentalNotActive("Nothing was bought for this rental, so there is nothing to restore.")
-    found: str = orders[0].upstream_order_id
-    return found
+    return orders[0]

@@ -101,8 +101,17 @@ async def activation_failed(connection: AsyncConnection, operation: Operation, _
     )
 
 
-async def restored(connection: AsyncConnection, operation: Operation, new_order_id: str | None) -> None:
-    """The rental lives again, perhaps under a new upstream id; its end is read back, never computed."""
+async def restored(
+    connection: AsyncConnection,
+    operation: Operation,
+    new_order_id: str | None,
+    expires_at: datetime | None = None,
+) -> None:
+    """The rental lives again, perhaps under a new upstream id.
+
+    Args:
+        expires_at: its new end as a list shows it; without one, the next look reads it back.
+    """
     old_id = operation.request["upstream_order_id"]
     rental = await repository.locked(connection, operation.tenant_id, operation.rental_id)
     old = next(
@@ -126,7 +135,7 @@ async def restored(connection: AsyncConnection, operation: Operation, new_order_
         phone_number=rental.phone_number,
         country=rental.country,
         number_state="inactive",
-        expires_at=None,
+        expires_at=expires_at,
         missed_looks=0,
         status="listed",
     )
@@ -135,7 +144,7 @@ async def restored(connection: AsyncConnection, operation: Operation, new_order_
         operation,
         status="active",
         number_state="inactive",
-        expires_at=None,
+        expires_at=expires_at,
         restorable=None,
         synced_at=sa.func.clock_timestamp(),
     )

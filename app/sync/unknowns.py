@@ -79,7 +79,9 @@ def _fitting(
         return [[order]] if order is not None and running else []
     if operation.kind is Kind.RESTORE:
         order = listed.get(operation.request["upstream_order_id"])
-        return [[order]] if order is not None else []
+        if order is not None:
+            return [[order]]
+        return [[stranger.order] for stranger in strangers if restore_fits(operation, stranger)]
     groups: dict[str, list[Order]] = {}
     for stranger in strangers:
         if purchase_fits(operation, stranger):
@@ -100,6 +102,18 @@ def purchase_fits(operation: Operation, stranger: Stranger) -> bool:
     period = Period(PeriodUnit(request["period"]["unit"]), request["period"]["count"])
     expected = operation.sent_at + timedelta(days=period.days)
     return abs(order.expires_at - expected) <= END_TOLERANCE
+
+
+def restore_fits(operation: Operation, stranger: Stranger) -> bool:
+    """Whether an order can be the restored one under a new id: the same number and service, seen since."""
+    request, order = operation.request, stranger.order
+    return (
+        operation.sent_at is not None
+        and stranger.first_seen_at >= operation.sent_at
+        and order.phone_number is not None
+        and order.phone_number == request["phone_number"]
+        and order.service == request["service"]
+    )
 
 
 async def _strangers(
@@ -128,7 +142,7 @@ async def _found(connection: AsyncConnection, operation: Operation, orders: Sequ
     elif settled.kind is Kind.ACTIVATE:
         await settlement.activated(connection, settled)
     else:
-        await settlement.restored(connection, settled, orders[0].order_id)
+        await settlement.restored(connection, settled, orders[0].order_id, orders[0].expires_at)
 
 
 async def _ambiguous(

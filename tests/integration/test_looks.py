@@ -1,0 +1,184 @@
+"""Looks: states, ends and messages come from the upstream's lists; one empty list closes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import UUID
+
+from app.accounts import schedule
+from app.messages import repository as messages
+from app.messages.schemas import Message
+from app.sandbox.faults import Fault, FaultKind
+from app.sandbox.options import Shape
+from app.sandbox.world import Arrived
+from app.worker import Worker
+from tests.integration.conftest import House, OpenHouse
+from tests.integration.test_purchases import buy, history, rental
+
+
+async def kept(house: House, rental_id: UUID) -> list[Message]:
+    async with house.database.transaction(house.tenant) as connection:
+        found = await messages.after(
+            connection, house.tenant_id, rental_id, scope=None, position=0, limit=200
+        )
+    assert [position for position, _ in found] == list(range(1, len(found) + 1))
+    return [message for _, message in found]
+
+
+def arrive(house: House, text: str, *, service: str = "opt1", at: float | None = None) -> None:
+    (order,) = list(house.sandbox.world.living.values())[:1]
+    order.number.messages.append(Arrived(service, "Google", text, at or time.time()))
+
+
+def test_an_expired_order_expires_its_rental_after_three_looks(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            await house.look()
+            house.sandbox.world.age(8 * 86_400)
+            for _ in range(2):
+                await house.look()
+                assert (await rental(house, bought.id)).status == "active"
+            await house.look()
+            expired = await rental(house, bought.id)
+            assert (expired.status, expired.number_state) == ("expired", "inactive")
+            assert (await history(house, bought.id))[-1] == "rental.expired"
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_vanishes_before_its_end_is_deleted(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            house.sandbox.world.living.clear()
+            for _ in range(3):
+                await house.look()
+            assert (await rental(house, bought.id)).status == "deleted"
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_comes_back_is_not_closed(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            living = dict(house.sandbox.world.living)
+            for _ in range(3):
+                house.sandbox.world.living.clear()
+                await house.look()
+                await house.look()
+                house.sandbox.world.living.update(living)
+                await house.look()
+            assert (await rental(house, bought.id)).status == "active"
+
+    asyncio.run(scenario())
+
+
+def test_broken_lists_close_nothing(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            house.sandbox.faults.waiting.append(
+                Fault(method="orders", kind=FaultKind.REFUSE, message="Oops", times=5)
+            )
+            for _ in range(5):
+                await house.look()
+            assert (await rental(house, bought.id)).status == "active"
+            async with house.database.transaction(house.tenant) as connection:
+                state = await schedule.state(connection, house.tenant_id, house.key_id)
+            assert state is not None
+            assert (state.failures, state.error_code) == (5, "upstream_error")
+
+    asyncio.run(scenario())
+
+
+def test_messages_are_kept_once_each_in_both_scopes_and_every_form(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            house.sandbox.shape = Shape.SEEN
+            bought = (await buy(house)).rental
+            now = int(time.time())
+            arrive(house, "code 1", at=now)
+            arrive(house, "code 1", at=now)
+            arrive(house, "for another", service="opt2", at=now)
+            for _ in range(3):
+                await house.look()
+            arrive(house, "code 2", at=now + 1)
+            for _ in range(2):
+                await house.look()
+            found = await kept(house, bought.id)
+            assert sorted((m.text, m.scope) for m in found) == [
+                ("code 1", "rented"),
+                ("code 1", "rented"),
+                ("code 2", "rented"),
+                ("for another", "other"),
+            ]
+            assert (await history(house, bought.id)).count("sms.received") == 4
+
+    asyncio.run(scenario())
+
+
+def test_what_the_upstream_forgets_is_kept(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            arrive(house, "code 1")
+            await house.look()
+            (order,) = house.sandbox.world.living.values()
+            order.number.messages.clear()
+            order.seen = 0
+            arrive(house, "code 2")
+            await house.look()
+            assert [m.text for m in await kept(house, bought.id)] == ["code 1", "code 2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_message_seen_through_two_orders_of_one_number_is_one(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            house.sandbox.shape = Shape.SEEN
+            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            await house.look()
+            arrive(house, "code 1")
+            await house.look()
+            (message,) = await kept(house, bought.id)
+            assert message.scope == "rented"
+
+    asyncio.run(scenario())
+
+
+def test_many_who_want_to_see_it_now_cost_one_look(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(sync_interval=30.0, sync_idle_interval=30.0) as house:
+            bought = (await buy(house)).rental
+            before = len([c for c in house.sandbox.calls if c["method"] == "orders"])
+            await asyncio.gather(*(house.services.looker.refresh(house.caller, bought.id) for _ in range(20)))
+            await house.services.looker.refresh(house.caller, bought.id)
+            looks = len([c for c in house.sandbox.calls if c["method"] == "orders"]) - before
+            assert looks == 1
+
+    asyncio.run(scenario())
+
+
+def test_two_workers_never_look_at_once_and_the_account_goes_on_after_a_stop(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(sync_interval=0.1, sync_idle_interval=0.1) as house:
+            bought = (await buy(house, activate=True)).rental
+            stop = asyncio.Event()
+            workers = [asyncio.ensure_future(Worker(house.services).run(stop)) for _ in range(2)]
+            for _ in range(200):
+                if await kept(house, bought.id):
+                    break
+                await asyncio.sleep(0.05)
+            stop.set()
+            await asyncio.gather(*workers)
+            assert len(await kept(house, bought.id)) == 1
+            async with house.database.transaction(house.tenant) as connection:
+                state = await schedule.state(connection, house.tenant_id, house.key_id)
+            assert state is not None
+            assert state.failures == 0
+
+    asyncio.run(scenario())
