@@ -107,20 +107,17 @@ class EmbeddedPostgres:
         password = self._password()
         if not self._cluster.exists():
             self._initialise(password, owner)
-        running = self._running()
-        process = None if running else self._launch(owner)
+        process: subprocess.Popen[bytes] | None = None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            running = running or self._running()
+            running = self._running()
             if running is not None:
                 url = _url(running.socket_dir, password)
                 if _answers(url):
                     return url
-                if not psutil.pid_exists(running.pid):
-                    running = None
-            if process is not None and process.poll() is not None:
-                # Right after a crash, what is left of the old server may still be in the way.
-                time.sleep(0.5)
+            elif process is None or process.poll() is not None:
+                if process is not None:
+                    time.sleep(0.5)  # right after a crash, the rest of the old server may be in the way
                 process = self._launch(owner)
             time.sleep(POLL_SECONDS)
         raise PostgresNotStarted(f"The embedded Postgres did not come up; see {self._log}.")

@@ -1,0 +1,116 @@
+"""What a dead process leaves behind: never sent means failed, sent means looked up; nothing is rebought."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+
+from app.database import new_id
+from app.idempotency import repository as idempotency
+from app.idempotency.repository import Claim
+from app.operations import ledger
+from app.operations.states import Kind, State
+from app.sandbox.shop import COUNTRIES
+from app.sync.orphans import adopt_orphans
+from tests.integration.conftest import House, OpenHouse
+from tests.integration.test_purchases import history, look_until_settled, operations, rental
+
+REQUEST: dict[str, Any] = {
+    "country": "RU",
+    "upstream_country": "RU",
+    "services": ["opt1"],
+    "service_names": {},
+    "period": {"unit": "week", "count": 1},
+    "operator": None,
+    "activate": False,
+    "metadata": {},
+}
+
+
+async def begun(house: House, *, sent: bool) -> ledger.Operation:
+    """An operation whose process died right after its commit."""
+    async with house.database.transaction(house.tenant) as connection:
+        operation = await ledger.commit_intent(
+            connection,
+            house.caller,
+            Kind.CREATE,
+            upstream_key_id=house.key_id,
+            rental_id=new_id(),
+            request=REQUEST,
+            price=None,
+        )
+        claim = await idempotency.claim(connection, house.tenant_id, f"key-{sent}", b"request", 60)
+        assert isinstance(claim, Claim)
+        await idempotency.attach(connection, claim, operation.id)
+    if sent:
+        async with house.database.transaction(house.tenant) as connection:
+            assert await ledger.mark_sent(connection, operation, 60)
+    return operation
+
+
+def die(superuser_url: str) -> None:
+    """Let the time pass in which the process would have been heard of."""
+    with psycopg.connect(superuser_url) as connection:
+        connection.execute("update operations set attended_until = now() - interval '1 second'")
+
+
+def test_attended_operations_are_left_alone(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await begun(house, sent=False)
+            await begun(house, sent=True)
+            assert await adopt_orphans(house.database) == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_was_never_sent_fails_and_its_key_is_free_again(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            operation = await begun(house, sent=False)
+            die(superuser_url)
+            assert await adopt_orphans(house.database) == 1
+            (settled,) = await operations(house)
+            assert settled.state is State.FAILED
+            async with house.database.transaction(house.tenant) as connection:
+                again = await idempotency.claim(connection, house.tenant_id, "key-False", b"request", 60)
+            assert isinstance(again, Claim)
+            assert not house.sandbox.world.ledger
+            assert operation.id == settled.id
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_processs_sent_purchase_is_found(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            operation = await begun(house, sent=True)
+            account = house.sandbox.world.accounts[house.api_key]
+            number = house.sandbox.world.new_number(COUNTRIES["RU"])
+            house.sandbox.world.new_order(account, number, "opt1", 7)
+            die(superuser_url)
+            assert await adopt_orphans(house.database) == 1
+            assert (await rental(house, operation.rental_id)).status == "pending"
+            settled = await look_until_settled(house, operation.rental_id)
+            assert settled.status == "active"
+            assert await history(house, settled.id) == ["rental.pending", "rental.created"]
+
+    asyncio.run(scenario())
+
+
+def test_a_process_that_comes_back_too_late_does_not_send(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            operation = await begun(house, sent=False)
+            die(superuser_url)
+            async with house.database.transaction(house.tenant) as connection:
+                assert not await ledger.mark_sent(connection, operation, 60)
+            await adopt_orphans(house.database)
+            async with house.database.transaction(house.tenant) as connection:
+                assert not await ledger.attend(connection, operation)
+
+    asyncio.run(scenario())

@@ -1,0 +1,76 @@
+"""The pace, shared through the database: two processes together make no more calls than one may."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from app.accounts.pace import Limit, Pace
+from app.database import Database, new_id
+from app.errors import UpstreamBusy
+from app.wiring import DatabaseUrls
+
+NO_LIMIT = Limit(0, 1)
+
+
+def pace(database: Database, account: Limit, *, everything: Limit = NO_LIMIT, patience: float = 30) -> Pace:
+    return Pace(database, account=account, everything=everything, patience=patience)
+
+
+def test_two_processes_share_a_bucket(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        databases = [Database(database_urls.app) for _ in range(2)]
+        key, limit = new_id(), Limit(20, 4)
+        paces = [pace(database, limit) for database in databases]
+        started = time.monotonic()
+        await asyncio.gather(*(p.wait_for_turn(key, background=False) for p in paces * 10))
+        # 20 calls, 4 of them at once: the other 16 need 0.8 s at 20 a second
+        assert time.monotonic() - started >= 16 / 20 - 0.05
+        for database in databases:
+            await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_accounts_do_not_slow_each_other_but_all_share_the_global_bucket(
+    database_urls: DatabaseUrls,
+) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        single = pace(database, Limit(0.01, 1), patience=0.5)
+        await single.wait_for_turn(new_id(), background=False)
+        await single.wait_for_turn(new_id(), background=False)
+        together = pace(database, NO_LIMIT, everything=Limit(0.01, 1), patience=0.5)
+        await together.wait_for_turn(new_id(), background=False)
+        with pytest.raises(UpstreamBusy) as refused:
+            await together.wait_for_turn(None, background=False)
+        assert refused.value.retry_after
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_who_would_wait_too_long_is_refused_and_takes_nothing(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        key, impatient = new_id(), pace(database, Limit(1, 1), patience=0.5)
+        await impatient.wait_for_turn(key, background=False)
+        for _ in range(5):
+            with pytest.raises(UpstreamBusy):
+                await impatient.wait_for_turn(key, background=False)
+        patient = pace(database, Limit(1, 1), patience=1.5)
+        await patient.wait_for_turn(key, background=False)
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_no_limit_asks_the_database_nothing() -> None:
+    async def scenario() -> None:
+        nowhere = Database("postgresql://nobody@127.0.0.1:1/nothing")
+        await pace(nowhere, NO_LIMIT).wait_for_turn(new_id(), background=False)
+        await nowhere.aclose()
+
+    asyncio.run(scenario())
