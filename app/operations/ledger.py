@@ -292,6 +292,8 @@ def error_record(error: RentgateError) -> dict[str, Any]:
         record["upstream"] = {"method": error.upstream.method, "message": error.upstream.message}
     if error.required is not None:
         record["required"] = str(error.required)
+    if error.retry_after is not None:
+        record["retry_after"] = error.retry_after
     return record
 
 
@@ -304,6 +306,7 @@ def error_of(operation: Operation) -> RentgateError:
         record.get("detail"),
         upstream=UpstreamRefusal(**upstream) if upstream else None,
         required=Decimal(required) if required is not None else None,
+        retry_after=record.get("retry_after"),
         operation_id=str(operation.id),
     )
 

@@ -1,0 +1,155 @@
+"""The running gateway over HTTP: its own process, its own database, the sandbox upstream behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.sandbox import SandboxOptions
+from tests.acceptance.tenant import Tenant
+from tests.conftest import PROJECT, MakeDatabase, new_vault_key
+from tests.served import ServedSandbox
+
+ADMIN_TOKEN = "admin-" + secrets.token_hex(24)
+
+QUICK = {
+    "RENTGATE_UPSTREAM_RATE": "0",
+    "RENTGATE_UPSTREAM_GLOBAL_RATE": "0",
+    "RENTGATE_UPSTREAM_TIMEOUT": "1.5",
+    "RENTGATE_PURCHASE_WAIT": "3",
+    "RENTGATE_SYNC_INTERVAL": "0.2",
+    "RENTGATE_SYNC_IDLE_INTERVAL": "0.4",
+    "RENTGATE_RECONCILE_SECONDS": "1",
+    "RENTGATE_OFFERS_TTL": "0.05",
+    "RENTGATE_COUNTRIES_TTL": "0.05",
+}
+
+
+class Gateway:
+    """A running `rentgate serve`."""
+
+    def __init__(self, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.url = url
+        self.process = process
+        self.log = log
+
+    def client(self, token: str | None = None, **headers: str) -> httpx.Client:
+        """A client, with a token or without."""
+        given = dict(headers) if token is None else {"Authorization": f"Bearer {token}", **headers}
+        return httpx.Client(base_url=self.url, headers=given, timeout=30)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What it logged so far; each line is a JSON object."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@contextmanager
+def running_gateway(log: Path, *arguments: str, **settings: str) -> Iterator[Gateway]:
+    """A gateway in its own process with these settings; ended in order."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments],
+            env={**inherited, **QUICK, **settings},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECT,
+        )
+    gateway = Gateway(f"http://127.0.0.1:{port}", process, log)
+    try:
+        _wait_until_it_answers(gateway)
+        yield gateway
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_it_answers(gateway: Gateway) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert gateway.process.poll() is None, gateway.log.read_text()[-3000:]
+        try:
+            httpx.get(f"{gateway.url}/healthz")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the gateway did not answer")
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[ServedSandbox]:
+    """The upstream of the process's tests; each test has an account of its own in it."""
+    with ServedSandbox(SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000)) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    make_database: MakeDatabase, sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """The gateway that most tests share."""
+    log = tmp_path_factory.mktemp("gateway") / "log.jsonl"
+    with running_gateway(
+        log,
+        RENTGATE_DATABASE_URL=make_database().app,
+        RENTGATE_VAULT_KEY=new_vault_key(),
+        RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
+        RENTGATE_UPSTREAM_URL=sandbox.url,
+    ) as running:
+        yield running
+    lines = running.log_lines()
+    assert not [line for line in lines if line["level"] == "error"]
+    text = log.read_text()
+    assert ADMIN_TOKEN not in text
+    for account in sandbox.sandbox.world.accounts:
+        assert account not in text
+
+
+@pytest.fixture
+def admin(gateway: Gateway) -> Iterator[httpx.Client]:
+    """The administrator."""
+    with gateway.client(ADMIN_TOKEN) as client:
+        yield client
+
+
+MakeTenant = Callable[..., Tenant]
+
+
+@pytest.fixture
+def make_tenant(gateway: Gateway, admin: httpx.Client, sandbox: ServedSandbox) -> Iterator[MakeTenant]:
+    """Makes tenants with an upstream account and an API key; their accounts are closed after the test."""
+    made: list[Tenant] = []
+
+    def make(**body: Any) -> Tenant:
+        tenant = Tenant.create(gateway.client, admin, sandbox, **body)
+        made.append(tenant)
+        return tenant
+
+    yield make
+    for tenant in made:
+        tenant.close()
+
+
+@pytest.fixture
+def tenant(make_tenant: MakeTenant) -> Tenant:
+    """One tenant with 500 US dollars at the upstream."""
+    return make_tenant()
+
+
+__all__ = ["ADMIN_TOKEN", "Gateway", "MakeTenant", "running_gateway"]
