@@ -8,22 +8,26 @@ pooler in transaction mode never hands one tenant's rights to another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from uuid_utils.compat import uuid7
 
 from app.errors import DatabaseUnavailable
+
+T = TypeVar("T")
 
 CHECKOUT_SECONDS = 2.5
 """How long a caller waits for a usable connection before it is told that the database is away."""
@@ -101,35 +105,38 @@ class Database:
             DatabaseUnavailable: no connection could be had in time, or it was lost on the way.
         """
         try:
-            async with asyncio.timeout(CHECKOUT_SECONDS):
-                connection = await self._engine.connect()
-        except (TimeoutError, PoolTimeout, OperationalError, InterfaceError, OSError):
+            connection = await _within(CHECKOUT_SECONDS, self._begin(access))
+        except (TimeoutError, PoolTimeout, OSError):
             raise DatabaseUnavailable(retry_after=1) from None
+        except DBAPIError as error:
+            raise _meaning(error) or error from None
         try:
-            async with asyncio.timeout(CHECKOUT_SECONDS):
-                await connection.execute(
-                    _ACT_AS,
-                    {
-                        "role": access.role.value,
-                        "tenant_id": str(access.tenant_id) if access.tenant_id else "",
-                        "token_hash": access.token_hash.hex() if access.token_hash else "",
-                    },
-                )
             yield connection
             await connection.commit()
         except DBAPIError as error:
-            if lost(error):
-                raise DatabaseUnavailable(retry_after=1) from None
-            if isinstance(error.orig, _UNMIGRATED):
-                raise DatabaseUnavailable(
-                    "The database is not migrated: run `rentgate migrate`.", retry_after=5
-                ) from None
-            raise
-        except TimeoutError:
-            await connection.invalidate()
-            raise DatabaseUnavailable(retry_after=1) from None
+            meaning = _meaning(error)
+            if meaning is None:
+                raise
+            raise meaning from None
         finally:
             await asyncio.shield(_give_back(connection))
+
+    async def _begin(self, access: Access) -> AsyncConnection:
+        """A connection in a transaction that acts in somebody's name."""
+        connection = await self._engine.connect()
+        try:
+            await connection.execute(
+                _ACT_AS,
+                {
+                    "role": access.role.value,
+                    "tenant_id": str(access.tenant_id) if access.tenant_id else "",
+                    "token_hash": access.token_hash.hex() if access.token_hash else "",
+                },
+            )
+        except BaseException:
+            await _give_back(connection)
+            raise
+        return connection
 
     async def ping(self) -> None:
         """See that the database answers.
@@ -164,13 +171,49 @@ class Database:
         await self._engine.dispose()
 
 
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work if it comes in time; else the work is left to end by itself.
+
+    Cancelling and waiting would not do: the driver first asks the server to stop, and a server that hangs
+    keeps it waiting for seconds more.
+
+    Raises:
+        TimeoutError: it did not come in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_forget)
+    if not task.done():
+        raise TimeoutError
+    return task.result()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Take note of what abandoned work came to, so that asyncio doesn't complain."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _give_back(connection: AsyncConnection) -> None:
     """Return a connection to the pool; one that can't be rolled back in time is thrown away."""
     try:
-        async with asyncio.timeout(CHECKOUT_SECONDS):
-            await connection.close()
+        await _within(CHECKOUT_SECONDS, connection.close())
     except (TimeoutError, DBAPIError):
-        await connection.invalidate()
+        with contextlib.suppress(TimeoutError, DBAPIError):
+            await _within(CHECKOUT_SECONDS, connection.invalidate())
+
+
+def _meaning(error: DBAPIError) -> DatabaseUnavailable | None:
+    """What a driver's error means to the caller, if it is the database's absence rather than its no."""
+    if lost(error):
+        return DatabaseUnavailable(retry_after=1)
+    if isinstance(error.orig, _UNMIGRATED):
+        return DatabaseUnavailable("The database is not migrated: run `rentgate migrate`.", retry_after=5)
+    return None
 
 
 def engine(url: str, *, pool_size: int = 20) -> AsyncEngine:

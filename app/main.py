@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app import __version__
 from app.api import ROUTERS, openapi, problems
@@ -38,7 +39,9 @@ def create_app(settings: Settings, *, with_worker: bool = True) -> FastAPI:
     app.state.throttle = Throttle(settings.rate_limit)
     for router in ROUTERS:
         app.include_router(router)
-    problems.install(app)
+    problems.install(
+        app, [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
+    )
     openapi.install(app)
     app.add_middleware(BodyGuard)
     app.add_middleware(RequestContext)

@@ -20,8 +20,8 @@ class RequestBody(BaseModel):
 
 
 def _plain(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("NUL characters are not allowed")
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("NUL characters and lone surrogates are not allowed")
     return text
 
 

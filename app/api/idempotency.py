@@ -91,13 +91,9 @@ def _key(request: Request) -> str:
 async def _claim(request: Request, caller: Caller, key: str) -> Claim | Remembered:
     services = services_of(request)
     settings = services.settings
-    url = request.url
-    asked = b"\n".join(
-        (
-            f"{request.method} {url.path}?{url.query}".encode(),
-            canonical(await request.body()),
-        )
-    )
+    scope = request.scope
+    line = f"{request.method} {scope['path']}?".encode() + scope["query_string"]
+    asked = line + b"\n" + canonical(await request.body())
     longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 10
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         fingerprint = await services.keyring.fingerprint(connection, "request", asked)

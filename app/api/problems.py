@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from app.errors import (
     FieldError,
@@ -90,7 +92,8 @@ def problem(error: RentgateError, *, instance: str, request_id: str) -> Problem:
 
 def problem_response(request: Request, error: RentgateError) -> Response:
     """The answer to a request that met an error."""
-    body = problem(error, instance=request.url.path, request_id=request.state.request_id)
+    path = quote(request.scope["path"], safe="/:@!$&'()*+,;=~")
+    body = problem(error, instance=path, request_id=request.state.request_id)
     headers: dict[str, str] = {}
     if body.retry_after is not None:
         headers["Retry-After"] = str(body.retry_after)
@@ -119,12 +122,18 @@ def _invalid(error: RequestValidationError) -> RentgateError:
 
 
 def _location(wrong: Mapping[str, Any]) -> str:
-    return ".".join(str(part)[:100] for part in wrong["loc"] if not str(part).startswith("function-"))
+    parts = (str(part)[:100] for part in wrong["loc"] if not str(part).startswith("function-"))
+    return _printable(".".join(parts))
 
 
 def _message(wrong: Mapping[str, Any]) -> str:
     message = str(wrong["msg"]).removeprefix("Value error, ")
-    return "This field is not known." if wrong["type"] == "extra_forbidden" else message
+    return "This field is not known." if wrong["type"] == "extra_forbidden" else _printable(message)
+
+
+def _printable(text: str) -> str:
+    """A text that may repeat what the caller sent, without what can be neither shown nor kept."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _of_status(error: HTTPException) -> RentgateError:
@@ -143,17 +152,22 @@ def _of_status(error: HTTPException) -> RentgateError:
             return InternalError()
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of the application answered as a problem."""
+def _methods_at(routes: Sequence[Route], path: str) -> list[str]:
+    """The methods that some route takes at a path."""
+    found: set[str] = set()
+    for route in routes:
+        if route.path_regex.match(path):
+            found |= route.methods or set()
+    return sorted(found)
+
+
+def install(app: FastAPI, routes: Sequence[Route]) -> None:
+    """Have every error of the application, whose routes these are, answered as a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         response = problem_response(request, understood(error) or InternalError())
-        if (
-            isinstance(error, HTTPException)
-            and error.headers
-            and "allow" in {h.lower() for h in error.headers}
-        ):
-            response.headers["Allow"] = next(v for h, v in error.headers.items() if h.lower() == "allow")
+        if response.status_code == 405:
+            response.headers["Allow"] = ", ".join(_methods_at(routes, request.scope["path"]))
         return response
 
     for kind in (RentgateError, RequestValidationError, HTTPException):

@@ -51,16 +51,19 @@ def test_what_can_not_be_offered(tenant: Tenant) -> None:
 def test_misses_at_once_cost_one_call_and_old_answers_outlive_a_broken_upstream(
     make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
-    with running_gateway(
-        tmp_path / "log",
-        "--no-worker",
-        RENTGATE_DATABASE_URL=make_database().app,
-        RENTGATE_VAULT_KEY=new_vault_key(),
-        RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-        RENTGATE_UPSTREAM_URL=sandbox.url,
-        RENTGATE_COUNTRIES_TTL="1",
-        RENTGATE_UPSTREAM_TIMEOUT="5",
-    ) as gateway, gateway.client(ADMIN_TOKEN) as admin:
+    with (
+        running_gateway(
+            tmp_path / "log",
+            "--no-worker",
+            RENTGATE_DATABASE_URL=make_database().app,
+            RENTGATE_VAULT_KEY=new_vault_key(),
+            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
+            RENTGATE_UPSTREAM_URL=sandbox.url,
+            RENTGATE_COUNTRIES_TTL="1",
+            RENTGATE_UPSTREAM_TIMEOUT="5",
+        ) as gateway,
+        gateway.client(ADMIN_TOKEN) as admin,
+    ):
         tenant = Tenant.create(gateway.client, admin, sandbox, with_account=False)
         before = len(sandbox.sandbox.calls)
         tenant.fault_keyless("getcountries", "late", seconds=0.5)

@@ -1,0 +1,204 @@
+"""The `rentgate` command: migrate, doctor, tenant, key, openapi, sandbox, worker, and the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from app import migrate
+from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
+from tests.acceptance.tenant import Tenant, eventually, ok
+from tests.conftest import PROJECT, MakeDatabase, new_vault_key
+from tests.served import ServedSandbox
+
+
+def environment(**settings: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
+    return {**inherited, **QUICK, **settings}
+
+
+def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=PROJECT,
+    )
+
+
+@pytest.fixture
+def settings(make_database: MakeDatabase, sandbox: ServedSandbox) -> dict[str, str]:
+    return {
+        "RENTGATE_DATABASE_URL": make_database().app,
+        "RENTGATE_VAULT_KEY": new_vault_key(),
+        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
+        "RENTGATE_UPSTREAM_URL": sandbox.url,
+    }
+
+
+def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:
+    done = rentgate("doctor", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("settings", "database", "migrations", "least privilege", "vault", "upstream"):
+        assert f"ok   {name}" in done.stdout
+    assert settings["RENTGATE_VAULT_KEY"] not in done.stdout
+
+
+def test_doctor_says_what_to_mend(settings: dict[str, str], postgres: str) -> None:
+    away = rentgate("doctor", **{**settings, "RENTGATE_UPSTREAM_URL": "http://127.0.0.1:1/"})
+    assert away.returncode == 1
+    assert "bad  upstream" in away.stdout
+    assert "to mend:" in away.stdout
+    super_user = rentgate(
+        "doctor", **{**settings, "RENTGATE_DATABASE_URL": _as_superuser(postgres, settings)}
+    )
+    assert "bad  least privilege" in super_user.stdout
+    no_key = {name: value for name, value in settings.items() if name != "RENTGATE_VAULT_KEY"}
+    missing = rentgate("doctor", **no_key)
+    assert missing.returncode == 1
+    assert "RENTGATE_VAULT_KEY has to be set" in missing.stdout
+
+
+def _as_superuser(postgres: str, settings: dict[str, str]) -> str:
+    database = settings["RENTGATE_DATABASE_URL"].split("@/")[1].split("?")[0]
+    return postgres.replace("@/postgres?", f"@/{database}?")
+
+
+def test_a_setting_that_is_none_is_named_and_not_shown() -> None:
+    done = rentgate("serve", RENTGATE_UPSTREAM_RATE="hunter2")
+    assert done.returncode == 1
+    assert "RENTGATE_UPSTREAM_RATE" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_migrate_brings_an_empty_database_to_head(postgres: str, tmp_path: Path) -> None:
+    app_url, owner_url = migrate.prepare_embedded(postgres, f"fresh_{os.getpid()}_{id(tmp_path)}")
+    done = rentgate("migrate", RENTGATE_DATABASE_URL=app_url, RENTGATE_DATABASE_OWNER_URL=owner_url)
+    assert done.returncode == 0, done.stderr
+    assert migrate.head() in done.stdout
+
+
+def test_tenants_and_keys_from_the_shell(settings: dict[str, str], tmp_path: Path) -> None:
+    tenant_id = rentgate("tenant", "create", "Shell", "--spend-limit", "10", **settings).stdout.strip()
+    assert re.fullmatch(r"[0-9a-f-]{36}", tenant_id)
+    listed = rentgate("tenant", "list", **settings).stdout
+    assert tenant_id in listed
+    assert "10.00" in listed
+    token = rentgate("key", "create", tenant_id, "ci", "--scope", "rentals:read", **settings).stdout.strip()
+    added = rentgate(
+        "key", "add-upstream", tenant_id, "main", **settings, SMSPVA_API_KEY="shell-upstream-key-0001"
+    )
+    assert added.returncode == 0, added.stderr
+    assert "shell-upstream-key" not in added.stdout
+    keys = rentgate("key", "list", tenant_id, **settings).stdout
+    assert "…0001" in keys
+    with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
+        with gateway.client(token) as client:
+            assert ok(client.get("/me"))["scopes"] == ["rentals:read"]
+            rentgate("tenant", "suspend", tenant_id, **settings)
+            assert client.get("/me").status_code == 403
+            rentgate("tenant", "resume", tenant_id, **settings)
+            key_id = ok(client.get("/me"))["api_key"]["id"]
+            rentgate("key", "revoke", tenant_id, key_id, **settings)
+            assert client.get("/me").status_code == 401
+    unknown = rentgate("key", "list", "01890a5d-ac96-774b-bcce-b302099a8057", **settings)
+    assert unknown.returncode == 1
+    assert "There is no such tenant." in unknown.stderr
+
+
+def test_a_worker_of_its_own_does_the_background(
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
+) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "worker"],
+        env=environment(**settings),
+        stdout=subprocess.DEVNULL,
+        cwd=PROJECT,
+    )
+    with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
+        with gateway.client(ADMIN_TOKEN) as admin:
+            tenant = Tenant.create(gateway.client, admin, sandbox)
+            rental = tenant.rent(activate=True)
+            tenant.until(rental["id"], number_state="active")
+            eventually(lambda: tenant.messages(rental["id"])["items"], lambda items: items)
+            tenant.close()
+    worker.terminate()
+    assert worker.wait(30) == 0
+
+
+def test_the_openapi_document_is_written(tmp_path: Path) -> None:
+    checked_in = (PROJECT / "openapi" / "openapi.json").read_text()
+    assert rentgate("openapi").stdout == checked_in
+    rentgate("openapi", "--output", str(tmp_path / "openapi.json"))
+    assert (tmp_path / "openapi.json").read_text() == checked_in
+
+
+def test_a_taken_port_is_said_plainly(settings: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for command in ("serve", "sandbox", "demo"):
+            done = rentgate(command, "--port", port, **settings)
+            assert done.returncode == 1
+            assert f"127.0.0.1:{port} can't be listened on" in done.stderr
+            assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_the_sandbox_runs_alone() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "sandbox", "--port", "0", "--account", "k=5"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[2]
+    answer = httpx.get(url, params={"method": "orders", "apikey": "k"})
+    assert answer.json() == {"status": 1, "data": []}
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_the_demo_serves_the_journey_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "demo", "--port", "0"],
+        env=environment(RENTGATE_DATA_DIR=str(tmp_path / "data")),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+    )
+    env_file = tmp_path / "data" / "demo.env"
+    eventually(env_file.exists, bool, seconds=60)
+    assert env_file.stat().st_mode & 0o777 == 0o600
+    given = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
+    headers = {"Authorization": f"Bearer {given['RENTGATE_TOKEN']}"}
+    with httpx.Client(base_url=given["RENTGATE_URL"], headers=headers, timeout=30) as client:
+        body: dict[str, Any] = {"country": "GB", "service": "opt20", "period": {"unit": "week", "count": 1}}
+        rental = ok(client.post("/rentals", json={**body, "activate": True}), 201)
+        eventually(
+            lambda: ok(client.get(f"/rentals/{rental['id']}/sms"))["items"], lambda items: items, seconds=30
+        )
+        ok(client.get("/tenants", headers={"Authorization": f"Bearer {given['RENTGATE_ADMIN_TOKEN']}"}))
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "curl" in output
+    assert "nothing is left running" in output
+    assert not env_file.exists()
+    psutil.wait_procs(children, 10)
+    assert not any(child.is_running() for child in children)
