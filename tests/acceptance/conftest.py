@@ -99,19 +99,29 @@ def sandbox() -> Iterator[ServedSandbox]:
         yield served
 
 
+def settings_for(app_url: str, sandbox: ServedSandbox) -> dict[str, str]:
+    """What a gateway needs to run on a database and a sandbox."""
+    return {
+        "RENTGATE_DATABASE_URL": app_url,
+        "RENTGATE_VAULT_KEY": new_vault_key(),
+        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
+        "RENTGATE_UPSTREAM_URL": sandbox.url,
+    }
+
+
+@pytest.fixture
+def settings(make_database: MakeDatabase, sandbox: ServedSandbox) -> dict[str, str]:
+    """The settings of a gateway of the test's own."""
+    return settings_for(make_database().app, sandbox)
+
+
 @pytest.fixture(scope="session")
 def gateway(
     make_database: MakeDatabase, sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """The gateway that most tests share."""
     log = tmp_path_factory.mktemp("gateway") / "log.jsonl"
-    with running_gateway(
-        log,
-        RENTGATE_DATABASE_URL=make_database().app,
-        RENTGATE_VAULT_KEY=new_vault_key(),
-        RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-        RENTGATE_UPSTREAM_URL=sandbox.url,
-    ) as running:
+    with running_gateway(log, **settings_for(make_database().app, sandbox)) as running:
         yield running
     lines = running.log_lines()
     assert not [line for line in lines if line["level"] == "error"]
@@ -150,6 +160,3 @@ def make_tenant(gateway: Gateway, admin: httpx.Client, sandbox: ServedSandbox) -
 def tenant(make_tenant: MakeTenant) -> Tenant:
     """One tenant with 500 US dollars at the upstream."""
     return make_tenant()
-
-
-__all__ = ["ADMIN_TOKEN", "Gateway", "MakeTenant", "running_gateway"]

@@ -51,10 +51,7 @@ def test_wrong_tokens_are_slowed_down_and_right_ones_never(
     with running_gateway(
         tmp_path / "log",
         "--no-worker",
-        RENTGATE_DATABASE_URL=make_database().app,
-        RENTGATE_VAULT_KEY=new_vault_key(),
-        RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-        RENTGATE_UPSTREAM_URL=sandbox.url,
+        **settings,
         RENTGATE_RATE_LIMIT="5",
     ) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin, gateway.client("rg_wrong") as wrong:

@@ -99,14 +99,7 @@ def test_a_frozen_database_is_told_as_away(tmp_path: Path, sandbox: ServedSandbo
 def test_killed_in_the_middle_of_a_purchase_it_buys_once_and_loses_nothing(
     make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox, delay: float
 ) -> None:
-    settings = {
-        "RENTGATE_DATABASE_URL": make_database().app,
-        "RENTGATE_VAULT_KEY": new_vault_key(),
-        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
-        "RENTGATE_UPSTREAM_URL": sandbox.url,
-        "RENTGATE_UPSTREAM_TIMEOUT": "1",
-        "RENTGATE_RECONCILE_SECONDS": "2",
-    }
+    settings |= {"RENTGATE_UPSTREAM_TIMEOUT": "1", "RENTGATE_RECONCILE_SECONDS": "2"}
     with running_gateway(tmp_path / "first", **settings) as gateway, gateway.client(ADMIN_TOKEN) as admin:
         tenant = Tenant.create(gateway.client, admin, sandbox)
         tenant.http.get("/countries/RU/services")
@@ -235,10 +228,7 @@ def test_the_running_gateways_connections_can_not_pass_the_policies(
     urls = make_database()
     with running_gateway(
         tmp_path / "log",
-        RENTGATE_DATABASE_URL=urls.app,
-        RENTGATE_VAULT_KEY=new_vault_key(),
-        RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-        RENTGATE_UPSTREAM_URL=sandbox.url,
+        **settings_for(urls.app, sandbox),
     ) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             ok(admin.get("/tenants"))

@@ -39,16 +39,6 @@ def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.fixture
-def settings(make_database: MakeDatabase, sandbox: ServedSandbox) -> dict[str, str]:
-    return {
-        "RENTGATE_DATABASE_URL": make_database().app,
-        "RENTGATE_VAULT_KEY": new_vault_key(),
-        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
-        "RENTGATE_UPSTREAM_URL": sandbox.url,
-    }
-
-
 def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:
     done = rentgate("doctor", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
