@@ -226,10 +226,12 @@ class Executor:
             settled = await ledger.settle(connection, operation, state, error=error)
             if settled is None:
                 return
+            if state is State.FAILED and error is not None:
+                await plan.failed(connection, settled, error)
+                return
             if state is State.SUCCEEDED:
                 await plan.succeeded(connection, settled, result)  # type: ignore[arg-type]
-            elif state is State.FAILED and error is not None:
-                await plan.failed(connection, settled, error)
             else:
                 await plan.pending(connection, settled)
-                await schedule.make_due(connection, operation.tenant_id, operation.upstream_key_id)
+            # What was changed, or may have been, is worth a look that doesn't wait for an idle interval.
+            await schedule.make_due(connection, operation.tenant_id, operation.upstream_key_id)

@@ -8,7 +8,6 @@ import pytest
 
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
 from tests.acceptance.tenant import Tenant, ok, problem
-from tests.conftest import MakeDatabase, new_vault_key
 from tests.served import ServedSandbox
 
 PROTECTED = [
@@ -46,7 +45,7 @@ def test_the_scheme_is_written_as_one_likes(tenant: Tenant, gateway: Gateway) ->
 
 
 def test_wrong_tokens_are_slowed_down_and_right_ones_never(
-    make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
     with running_gateway(
         tmp_path / "log",

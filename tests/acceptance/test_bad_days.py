@@ -16,9 +16,9 @@ from sqlalchemy.engine import make_url
 
 from app import migrate
 from app.postgres import EmbeddedPostgres
-from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
+from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
-from tests.conftest import MakeDatabase, new_vault_key
+from tests.conftest import MakeDatabase
 from tests.served import ServedSandbox
 
 
@@ -31,10 +31,7 @@ def test_without_its_database_it_says_so_within_three_seconds_and_comes_back_by_
     with (
         running_gateway(
             tmp_path / "log",
-            RENTGATE_DATABASE_URL=app_url,
-            RENTGATE_VAULT_KEY=new_vault_key(),
-            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-            RENTGATE_UPSTREAM_URL=sandbox.url,
+            **settings_for(app_url, sandbox),
         ) as gateway,
         gateway.client(ADMIN_TOKEN) as admin,
     ):
@@ -73,10 +70,7 @@ def test_a_frozen_database_is_told_as_away(tmp_path: Path, sandbox: ServedSandbo
         running_gateway(
             tmp_path / "log",
             "--no-worker",
-            RENTGATE_DATABASE_URL=app_url,
-            RENTGATE_VAULT_KEY=new_vault_key(),
-            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-            RENTGATE_UPSTREAM_URL=sandbox.url,
+            **settings_for(app_url, sandbox),
         ) as gateway,
         gateway.client(ADMIN_TOKEN) as admin,
     ):
@@ -97,7 +91,7 @@ def test_a_frozen_database_is_told_as_away(tmp_path: Path, sandbox: ServedSandbo
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.3])
 def test_killed_in_the_middle_of_a_purchase_it_buys_once_and_loses_nothing(
-    make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox, delay: float
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox, delay: float
 ) -> None:
     settings |= {"RENTGATE_UPSTREAM_TIMEOUT": "1", "RENTGATE_RECONCILE_SECONDS": "2"}
     with running_gateway(tmp_path / "first", **settings) as gateway, gateway.client(ADMIN_TOKEN) as admin:
@@ -130,15 +124,12 @@ def test_killed_in_the_middle_of_a_purchase_it_buys_once_and_loses_nothing(
 
 
 def test_a_stop_in_order_lets_requests_finish(
-    make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
     with (
         running_gateway(
             tmp_path / "log",
-            RENTGATE_DATABASE_URL=make_database().app,
-            RENTGATE_VAULT_KEY=new_vault_key(),
-            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-            RENTGATE_UPSTREAM_URL=sandbox.url,
+            **settings,
         ) as gateway,
         gateway.client(ADMIN_TOKEN) as admin,
     ):
@@ -161,10 +152,7 @@ def test_before_the_migration_it_starts_and_says_what_to_do(
     with (
         running_gateway(
             tmp_path / "log",
-            RENTGATE_DATABASE_URL=app_url,
-            RENTGATE_VAULT_KEY=new_vault_key(),
-            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-            RENTGATE_UPSTREAM_URL=sandbox.url,
+            **settings_for(app_url, sandbox),
         ) as gateway,
         gateway.client(ADMIN_TOKEN) as admin,
     ):
@@ -186,10 +174,7 @@ def test_with_another_vault_key_it_is_not_ready(
             running_gateway(
                 tmp_path / name,
                 "--no-worker",
-                RENTGATE_DATABASE_URL=urls.app,
-                RENTGATE_VAULT_KEY=new_vault_key(),
-                RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-                RENTGATE_UPSTREAM_URL=sandbox.url,
+                **settings_for(urls.app, sandbox),
             ) as gateway,
             gateway.client() as client,
         ):

@@ -9,7 +9,6 @@ import pytest
 
 from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
-from tests.conftest import MakeDatabase, new_vault_key
 from tests.served import ServedSandbox
 
 
@@ -49,16 +48,13 @@ def test_what_can_not_be_offered(tenant: Tenant) -> None:
 
 
 def test_misses_at_once_cost_one_call_and_old_answers_outlive_a_broken_upstream(
-    make_database: MakeDatabase, tmp_path: Path, sandbox: ServedSandbox
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
     with (
         running_gateway(
             tmp_path / "log",
             "--no-worker",
-            RENTGATE_DATABASE_URL=make_database().app,
-            RENTGATE_VAULT_KEY=new_vault_key(),
-            RENTGATE_ADMIN_TOKEN=ADMIN_TOKEN,
-            RENTGATE_UPSTREAM_URL=sandbox.url,
+            **settings,
             RENTGATE_COUNTRIES_TTL="1",
             RENTGATE_UPSTREAM_TIMEOUT="5",
         ) as gateway,

@@ -13,12 +13,11 @@ from typing import Any
 
 import httpx
 import psutil
-import pytest
 
 from app import migrate
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
-from tests.conftest import PROJECT, MakeDatabase, new_vault_key
+from tests.conftest import PROJECT
 from tests.served import ServedSandbox
 
 
