@@ -18,7 +18,7 @@ from app.events.types import EventType
 from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
-from app.vault.service import REJECTED, Vault
+from app.vault.service import ACTIVE, REJECTED, Vault
 
 T = TypeVar("T")
 
@@ -168,6 +168,8 @@ class UpstreamCalls:
                 await audit.record(
                     connection, caller, f"upstream.{method}", target=upstream_key_id, outcome=outcome
                 )
+            if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
+                await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, ACTIVE)
 
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

@@ -90,28 +90,28 @@ def control_router(sandbox: Sandbox) -> APIRouter:
     router = APIRouter(prefix="/control", tags=["control"])
 
     @router.post("/accounts", status_code=201)
-    def set_account(body: AccountBody) -> dict[str, Any]:
+    async def set_account(body: AccountBody) -> dict[str, Any]:
         account = sandbox.world.accounts.setdefault(body.api_key, Account(body.api_key, body.balance))
         account.balance = body.balance
         return _shown_account(account)
 
     @router.get("/accounts")
-    def list_accounts() -> list[dict[str, Any]]:
+    async def list_accounts() -> list[dict[str, Any]]:
         return [_shown_account(account) for account in sandbox.world.accounts.values()]
 
     @router.delete("/accounts/{last_four}", status_code=204)
-    def close_account(last_four: str) -> None:
+    async def close_account(last_four: str) -> None:
         for key in [key for key in sandbox.world.accounts if key.endswith(last_four)]:
             del sandbox.world.accounts[key]
 
     @router.get("/orders")
-    def list_orders() -> list[dict[str, Any]]:
+    async def list_orders() -> list[dict[str, Any]]:
         sandbox.world.settle()
         living = [_shown_order(order, "living") for order in sandbox.world.living.values()]
         return living + [_shown_order(order, "archived") for order in sandbox.world.archive.values()]
 
     @router.post("/orders", status_code=201)
-    def make_order(body: OrderBody) -> dict[str, Any]:
+    async def make_order(body: OrderBody) -> dict[str, Any]:
         _check(body.country, body.service)
         account = sandbox.world.accounts.get(body.api_key)
         if account is None:
@@ -120,7 +120,7 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return _shown_order(sandbox.world.new_order(account, number, body.service, body.days), "living")
 
     @router.patch("/orders/{order_id}")
-    def change_order(order_id: int, body: OrderChange) -> dict[str, Any]:
+    async def change_order(order_id: int, body: OrderChange) -> dict[str, Any]:
         order = _order(sandbox, order_id)
         order.restore_error = body.restore_error
         if body.vanished:
@@ -129,7 +129,7 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return _shown_order(order, "vanished" if body.vanished else "kept")
 
     @router.post("/sms", status_code=201)
-    def send_sms(body: SmsBody) -> dict[str, Any]:
+    async def send_sms(body: SmsBody) -> dict[str, Any]:
         order = _order(sandbox, body.order_id)
         service = body.service or order.service
         sender, text = sample(service, sandbox.world.chance)
@@ -144,50 +144,50 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return {"sender": message.sender, "text": message.text, "service": service}
 
     @router.post("/time")
-    def pass_time(body: TimeBody) -> dict[str, Any]:
+    async def pass_time(body: TimeBody) -> dict[str, Any]:
         sandbox.world.age(body.seconds)
         return {"passed": body.seconds}
 
     @router.put("/stock")
-    def set_stock(body: StockBody) -> StockBody:
+    async def set_stock(body: StockBody) -> StockBody:
         _check(body.country, body.service)
         sandbox.world.stock[body.country, body.service] = body.count
         return body
 
     @router.put("/price")
-    def set_price(body: PriceBody) -> PriceBody:
+    async def set_price(body: PriceBody) -> PriceBody:
         _check(body.country, body.service)
         sandbox.world.prices[body.country, body.service] = body.price_day
         return body
 
     @router.put("/shape")
-    def set_shape(body: ShapeBody) -> ShapeBody:
+    async def set_shape(body: ShapeBody) -> ShapeBody:
         sandbox.shape = body.shape
         return body
 
     @router.post("/faults", status_code=201)
-    def add_fault(fault: Fault) -> Fault:
+    async def add_fault(fault: Fault) -> Fault:
         sandbox.faults.waiting.append(fault)
         return fault
 
     @router.get("/faults")
-    def list_faults() -> list[Fault]:
+    async def list_faults() -> list[Fault]:
         return sandbox.faults.waiting
 
     @router.delete("/faults", status_code=204)
-    def clear_faults() -> None:
+    async def clear_faults() -> None:
         sandbox.faults.waiting.clear()
 
     @router.get("/ledger")
-    def read_ledger() -> list[dict[str, Any]]:
+    async def read_ledger() -> list[dict[str, Any]]:
         return sandbox.world.ledger
 
     @router.get("/calls")
-    def read_calls() -> list[dict[str, Any]]:
+    async def read_calls() -> list[dict[str, Any]]:
         return sandbox.calls
 
     @router.post("/reset", status_code=204)
-    def reset() -> None:
+    async def reset() -> None:
         sandbox.reset()
 
     return router

@@ -27,7 +27,7 @@ from app.sync.unknowns import settle_from_list
 from app.upstream.wire import Order
 
 ARCHIVE_PAGE, ARCHIVE_PAGES = 100, 50
-LONGEST_BACKOFF = 300.0
+LONGEST_BACKOFF = 60.0
 POLL_SECONDS = 0.1
 
 ACTIVE_ROUND, IDLE_ROUND = 20, 600
@@ -102,18 +102,18 @@ class Looker:
             busy = await self._look_claimed(caller, upstream_key_id, holder, wanted)
         except Exception as crash:
             error = crash if isinstance(crash, RentgateError) else InternalError()
-            backoff = min(LONGEST_BACKOFF, self._intervals.busy * 2 ** min(state.failures, 8))
-            await self._finish(
-                caller,
-                upstream_key_id,
-                holder,
-                next_in=error.retry_after or backoff,
-                error_code=error.code,
-            )
+            pause = self._pause(error, state.failures)
+            await self._finish(caller, upstream_key_id, holder, next_in=pause, error_code=error.code)
             raise
         next_in = self._intervals.busy if busy else self._intervals.idle
         await self._finish(caller, upstream_key_id, holder, next_in=next_in)
         return True
+
+    def _pause(self, error: RentgateError, failures: int) -> float:
+        """Seconds until the next look after one that failed: longer each time in a row."""
+        if isinstance(error, UpstreamBusy) and error.retry_after:
+            return error.retry_after  # it only waits for its turn, and knows when that comes
+        return min(LONGEST_BACKOFF, self._intervals.busy * float(2 ** min(failures, 8)))
 
     async def _look_claimed(
         self, caller: Caller, upstream_key_id: UUID, holder: UUID, wanted: UUID | None

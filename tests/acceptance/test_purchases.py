@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import MakeTenant
-from tests.acceptance.tenant import Tenant, ok, problem
+from tests.acceptance.tenant import Tenant, eventually, ok, problem
 
 
 def no_charge(tenant: Tenant) -> None:
@@ -95,6 +95,20 @@ def test_a_rejected_key_is_marked_and_told(tenant: Tenant) -> None:
     keys = ok(tenant.http.get(f"/tenants/{tenant.id}/upstream-keys"))["items"]
     assert [key["status"] for key in keys] == ["rejected"]
     tenant.sandbox.add_account(tenant.upstream_key, Decimal(1))
+
+
+def test_a_rejected_key_that_works_again_is_active_again(tenant: Tenant) -> None:
+    rental = tenant.rent()
+    tenant.fault("activate", "refuse", message="Invalid apikey")
+    problem(tenant.http.post(f"/rentals/{rental['id']}/activate"), 502, "upstream_key_rejected")
+    at = f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}"
+    assert ok(tenant.http.get(at))["status"] == "rejected"
+
+    def looked() -> str:
+        tenant.messages(rental["id"], refresh="true")
+        return str(ok(tenant.http.get(at))["status"])
+
+    eventually(looked, lambda status: status == "active")
 
 
 def test_a_refusal_that_nobody_knows(tenant: Tenant) -> None:
