@@ -128,6 +128,13 @@ async def state(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: U
     return None if row is None else LookState(*row)
 
 
+async def note_seen(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Note that an account's orders were seen, by somebody other than the worker."""
+    await connection.execute(
+        account_looks.update().where(*_this(tenant_id, upstream_key_id)).values(looked_at=_now())
+    )
+
+
 async def oldest_look_age(connection: AsyncConnection) -> float:
     """Seconds since the account that was seen least recently was seen; 0 without accounts."""
     age = sa.func.max(sa.func.extract("epoch", _now() - account_looks.c.looked_at))

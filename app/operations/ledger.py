@@ -15,10 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import new_id
-from app.errors import NotFound, RentgateError, UpstreamRefusal, catalogue
+from app.errors import NotFound, PurchaseNotMade, RentgateError, UpstreamRefusal, catalogue
 from app.operations import spending
 from app.operations.models import operations
 from app.operations.states import OPEN, Kind, State, origins
+
+LATE_ORDERS = timedelta(days=2)
+"""For how long after its call an order that turns up is still looked for an operation to belong to."""
 
 ATTENDED_SECONDS = 15.0
 """How long a queued operation counts as attended after its process was last heard of."""
@@ -203,6 +206,19 @@ async def count_absence(connection: AsyncConnection, operation: Operation, secon
     )
 
 
+async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """The list could not be read: the time until it can be again is no absence."""
+    await connection.execute(
+        operations.update()
+        .where(
+            operations.c.tenant_id == tenant_id,
+            operations.c.upstream_key_id == upstream_key_id,
+            operations.c.state == State.UNKNOWN,
+        )
+        .values(absent_seen_at=None)
+    )
+
+
 async def get(connection: AsyncConnection, tenant_id: UUID, operation_id: UUID) -> Operation:
     """One operation.
 
@@ -229,6 +245,44 @@ async def of_account(
             operations.c.state.in_(states),
         )
         .order_by(operations.c.id)
+    )
+    return [_operation(row) for row in await connection.execute(query)]
+
+
+async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
+    """An account's operations whose order may still turn up, the one sent last first.
+
+    A restore that was tried again since is none of them: what turned up belongs to the later try.
+    """
+    later = operations.alias("later")
+    tried_again = (
+        sa.select(later.c.id)
+        .where(
+            later.c.tenant_id == operations.c.tenant_id,
+            later.c.rental_id == operations.c.rental_id,
+            later.c.kind == Kind.RESTORE,
+            later.c.id > operations.c.id,
+            later.c.state != State.FAILED,
+        )
+        .exists()
+    )
+    query = (
+        sa.select(*_COLUMNS)
+        .where(
+            operations.c.tenant_id == tenant_id,
+            operations.c.upstream_key_id == upstream_key_id,
+            operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
+            operations.c.kind.in_([Kind.CREATE, Kind.RESTORE]),
+            sa.or_(
+                operations.c.state == State.REVIEW,
+                sa.and_(
+                    operations.c.state == State.FAILED,
+                    operations.c.error["code"].astext == PurchaseNotMade.code,
+                ),
+            ),
+            ~tried_again,
+        )
+        .order_by(operations.c.sent_at.desc())
     )
     return [_operation(row) for row in await connection.execute(query)]
 

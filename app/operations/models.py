@@ -48,6 +48,13 @@ sa.Index(
     operations.c.upstream_key_id,
     postgresql_where=operations.c.state.in_(["queued", "sent", "unknown", "review"]),
 )
+sa.Index(
+    "operations_given_up_idx",
+    operations.c.tenant_id,
+    operations.c.upstream_key_id,
+    operations.c.sent_at,
+    postgresql_where=operations.c.state.in_(["failed", "review"]),
+)
 
 spending_months = sa.Table(
     "spending_months",

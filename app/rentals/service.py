@@ -81,6 +81,10 @@ class Rentals:
         rentable(wanted.period)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             key = await self._vault.chosen(connection, caller.tenant_id, wanted.upstream_key_id)
+            looks = await schedule.state(connection, caller.tenant_id, key.id)
+        if looks is None or looks.looked_at is None:
+            # Only what was there before can be told from what this purchase makes.
+            await self._read_orders(caller, key.id)
         country = await self._catalog.country(wanted.country, caller)
         offers = await self._offers(caller, country, wanted)
         price = _total(offers, wanted)
@@ -239,17 +243,20 @@ class Rentals:
 
     async def _read_back(self, caller: Caller, upstream_key_id: UUID) -> None:
         """Read an account's orders after a change; should that fail, the worker's next look does it."""
-        looked_from = await self._database.clock()
         try:
-            orders = await self._calls.read(
-                caller, upstream_key_id, "orders", lambda client, api_key: client.orders(api_key)
-            )
+            await self._read_orders(caller, upstream_key_id)
         except RentgateError as error:
             log.info("rental.read_back_failed", code=error.code)
-            return
+
+    async def _read_orders(self, caller: Caller, upstream_key_id: UUID) -> None:
+        looked_from = await self._database.clock()
+        orders = await self._calls.read(
+            caller, upstream_key_id, "orders", lambda client, api_key: client.orders(api_key)
+        )
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             await schedule.lock(connection, caller.tenant_id, upstream_key_id)
             await intake.take_in(connection, caller, upstream_key_id, orders, looked_from)
+            await schedule.note_seen(connection, caller.tenant_id, upstream_key_id)
 
     async def _outcome(self, operation: Operation) -> Outcome:
         async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:

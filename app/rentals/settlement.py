@@ -31,7 +31,12 @@ class BoughtOrder:
     expires_at: datetime | None
 
 
-async def purchased(connection: AsyncConnection, operation: Operation, orders: Sequence[BoughtOrder]) -> None:
+async def purchased(
+    connection: AsyncConnection,
+    operation: Operation,
+    orders: Sequence[BoughtOrder],
+    event: EventType = EventType.RENTAL_CREATED,
+) -> None:
     """A purchase was made: its rental is active, whether it was pending before or not there yet."""
     request = operation.request
     values = {
@@ -58,7 +63,7 @@ async def purchased(connection: AsyncConnection, operation: Operation, orders: S
             expires_at=order.expires_at,
             number_state="inactive",
         )
-    await repository.announce(connection, operation.caller, EventType.RENTAL_CREATED, operation.rental_id)
+    await repository.announce(connection, operation.caller, event, operation.rental_id)
 
 
 async def purchase_pending(connection: AsyncConnection, operation: Operation) -> None:

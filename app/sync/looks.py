@@ -276,6 +276,8 @@ class Looker:
         error_code: str | None = None,
     ) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            if error_code is not None:
+                await ledger.forget_last_absence(connection, caller.tenant_id, upstream_key_id)
             await schedule.finish(
                 connection,
                 caller.tenant_id,

@@ -10,8 +10,7 @@ from app.idempotency import repository as idempotency
 from app.operations import ledger
 from app.operations.ledger import Operation
 from app.operations.states import Kind, State
-from app.rentals import settlement
-from app.sync.unknowns import give_up
+from app.rentals import outcomes, settlement
 
 
 async def adopt_orphans(database: Database) -> int:
@@ -36,7 +35,7 @@ async def _adopt(connection: AsyncConnection, operation: Operation) -> None:
     if operation.state is State.QUEUED:
         if operation.answered_at is None:
             await idempotency.forget_operation(connection, operation.tenant_id, operation.id)
-        await give_up(connection, operation)
+        await outcomes.not_made(connection, operation)
         return
     settled = await ledger.settle(connection, operation, State.UNKNOWN)
     if settled is None:

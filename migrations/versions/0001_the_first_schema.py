@@ -256,6 +256,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'sent', 'unknown', 'review')"),
     )
     op.create_index(
+        "operations_given_up_idx",
+        "operations",
+        ["tenant_id", "upstream_key_id", "sent_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('failed', 'review')"),
+    )
+    op.create_index(
         "operations_open_idx",
         "operations",
         ["attended_until"],
@@ -506,6 +513,11 @@ def downgrade() -> None:
         "operations_open_idx",
         table_name="operations",
         postgresql_where=sa.text("state IN ('queued', 'sent', 'unknown')"),
+    )
+    op.drop_index(
+        "operations_given_up_idx",
+        table_name="operations",
+        postgresql_where=sa.text("state IN ('failed', 'review')"),
     )
     op.drop_index(
         "operations_account_open_idx",

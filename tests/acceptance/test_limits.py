@@ -14,7 +14,7 @@ def test_a_pace_without_room_is_told_at_once(
 ) -> None:
     settings |= {
         "RENTGATE_UPSTREAM_RATE": "0.02",
-        "RENTGATE_UPSTREAM_BURST": "2",
+        "RENTGATE_UPSTREAM_BURST": "3",
         "RENTGATE_SYNC_INTERVAL": "100",
         "RENTGATE_SYNC_IDLE_INTERVAL": "100",
     }

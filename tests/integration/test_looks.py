@@ -152,8 +152,9 @@ def test_a_message_seen_through_two_orders_of_one_number_is_one(open_house: Open
 
 def test_many_who_want_to_see_it_now_cost_one_look(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(sync_interval=30.0, sync_idle_interval=30.0) as house:
+        async with open_house(sync_interval=1.0, sync_idle_interval=30.0) as house:
             bought = (await buy(house)).rental
+            await asyncio.sleep(1.1)
             before = len([c for c in house.sandbox.calls if c["method"] == "orders"])
             await asyncio.gather(*(house.services.looker.refresh(house.caller, bought.id) for _ in range(20)))
             await house.services.looker.refresh(house.caller, bought.id)

@@ -366,8 +366,8 @@ def test_a_call_that_was_never_sent_fails_and_charges_nothing(
 ) -> None:
     async def scenario() -> None:
         async with open_house(purchase_wait=2.0) as house:
+            await house.look()
             await house.services.catalog.countries(house.caller)
-            house.sandbox.world.stock.clear()
             served_sandbox.__exit__(None, None, None)
             with pytest.raises(RentgateError) as failed:
                 await buy(house)
