@@ -135,7 +135,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             purchase_wait=settings.purchase_wait,
         )
         intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
-        looker = Looker(database, calls, intervals, call_timeout=settings.upstream_timeout)
+        looker = Looker(database, calls, intervals, metrics, call_timeout=settings.upstream_timeout)
         rentals = Rentals(database, vault, catalog, calls, executor)
         yield Services(
             settings,

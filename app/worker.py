@@ -16,6 +16,7 @@ from app.audit.models import upstream_usage
 from app.database import WORKER, Access
 from app.errors import RentgateError
 from app.idempotency import repository as idempotency
+from app.operations import ledger
 from app.rentals.models import rentals
 from app.sync.orphans import adopt_orphans
 from app.wiring import Services
@@ -23,6 +24,7 @@ from app.wiring import Services
 LOOKS_AT_ONCE = 20
 TICK_SECONDS = 0.5
 HOUSEKEEPING_SECONDS = 60.0
+MEASURE_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,7 @@ class Worker:
             self._every(TICK_SECONDS, self._start_due_looks, stop),
             self._every(TICK_SECONDS, self._adopt, stop),
             self._every(HOUSEKEEPING_SECONDS, self._keep_house, stop),
+            self._every(MEASURE_SECONDS, self._measure, stop),
         ]
         await asyncio.gather(*loops)
         if self._looking:
@@ -66,7 +69,6 @@ class Worker:
             return
         async with self._services.database.transaction(WORKER) as connection:
             due = await schedule.due(connection, room)
-            self._services.metrics.look_age(await schedule.oldest_look_age(connection))
         for tenant_id, upstream_key_id in due:
             if upstream_key_id not in self._looking:
                 self._looking[upstream_key_id] = asyncio.ensure_future(self._look(tenant_id, upstream_key_id))
@@ -95,6 +97,11 @@ class Worker:
                 await self._services.rentals.activate(background(row.tenant_id), row.id, None)
             except RentgateError as error:
                 log.info("rental.activation_failed", rental_id=str(row.id), code=error.code)
+
+    async def _measure(self) -> None:
+        async with self._services.database.transaction(WORKER) as connection:
+            self._services.metrics.open_operations(*await ledger.open_by_state(connection))
+            self._services.metrics.look_age(await schedule.oldest_look_age(connection))
 
     async def _keep_house(self) -> None:
         database = self._services.database

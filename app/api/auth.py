@@ -158,6 +158,18 @@ class RequireAdmin(Require):
         raise InsufficientScope("This request needs the administrator's token.")
 
 
+class RequireAdminFor(Require):
+    """A dependency: the administrator, acting for the tenant that it names."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    async def _tenant_id(self, request: Request, principal: Principal) -> UUID:
+        if not principal.is_admin:
+            raise InsufficientScope("This request needs the administrator's token.")
+        return await super()._tenant_id(request, principal)
+
+
 class RequireAnyone(Require):
     """A dependency: any valid token; the administrator may, but need not, name a tenant."""
 

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require, RequireAdminFor, services_of
+from app.api.fields import FilterText, RequestBody
+from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
 from app.api.problems import UpstreamSaid
-from app.api.responses import problems
+from app.api.responses import WITH_BODY, problems
 from app.audit.caller import Caller
 from app.database import Access
-from app.errors import NotFound
+from app.errors import IdempotencyKeyInUse, IdempotencyKeyReused, NotFound
 from app.operations import ledger
 from app.operations.ledger import Operation
 from app.operations.states import Kind, State
 from app.rentals import repository as rentals
+from app.rentals.resolution import resolve
 from app.schemas import Money
 from app.tenants.scopes import Scope
 from app.wiring import Services
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
 Wired = Annotated[Services, Depends(services_of)]
 
@@ -73,6 +76,13 @@ class OperationList(Page[OperationOut]):
     """A page of operations."""
 
 
+class Resolution(RequestBody):
+    """How an operation in review turned out, and which of its candidates it made, if it succeeded."""
+
+    outcome: Literal["succeeded", "failed"]
+    upstream_order_id: Annotated[FilterText | None, Field(examples=["100001"])] = None
+
+
 @router.get("/operations", summary="List operations", responses=problems())
 async def list_operations(
     caller: Reader,
@@ -106,6 +116,32 @@ async def get_operation(operation_id: UUID, caller: Reader, services: Wired) -> 
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         found = await ledger.get(connection, caller.tenant_id, operation_id)
         return (await _shown(connection, caller.tenant_id, [found]))[0]
+
+
+@router.post(
+    "/operations/{operation_id}/resolve",
+    summary="Resolve an operation in review",
+    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+)
+async def resolve_operation(
+    operation_id: UUID,
+    body: Resolution,
+    caller: Annotated[Caller, Depends(RequireAdminFor())],
+    services: Wired,
+    request: Request,
+) -> OperationOut:
+    """Settle an operation in review as a person found it to be; for the administrator."""
+    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        settled = await resolve(
+            connection,
+            caller,
+            operation_id,
+            succeeded=body.outcome == "succeeded",
+            upstream_order_id=body.upstream_order_id,
+        )
+        shown = (await _shown(connection, caller.tenant_id, [settled]))[0]
+        await keep_answer(connection, request, status=200, body=shown.model_dump(mode="json"))
+        return shown
 
 
 async def _shown(

@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.cli import admin, demo, doctor, running
+from app.cli import admin, demo, doctor, operations, running
 from app.cli.terminal import complain
 from app.errors import RentgateError
 
@@ -21,6 +21,7 @@ app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.add_typer(admin.tenant_commands, name="tenant", help="Make, list and change tenants.")
 app.add_typer(admin.key_commands, name="key", help="Make, list and revoke API keys; store upstream keys.")
+app.add_typer(operations.operation_commands, name="operations", help="The ledger of paid calls.")
 
 
 def main() -> None:
@@ -28,7 +29,8 @@ def main() -> None:
     try:
         app()
     except RentgateError as error:
-        complain(error.detail, error.remedy)
+        fields = "".join(f" {field.location}: {field.message}" for field in error.fields)
+        complain(error.detail + fields, error.remedy)
         sys.exit(1)
     except ValidationError as error:
         for wrong in error.errors(include_input=False, include_url=False):

@@ -34,7 +34,8 @@ TenantId = Annotated[UUID, typer.Argument(metavar="TENANT_ID")]
 SpendLimit = Annotated[str | None, typer.Option(help="US dollars a calendar month.")]
 
 
-def _with_services(work: Callable[[Services], Awaitable[T]]) -> T:
+def with_services(work: Callable[[Services], Awaitable[T]]) -> T:
+    """Do some work with the process's services, made for it and taken down after it."""
     settings = Settings()
     configure_logging("WARNING")
 
@@ -67,7 +68,7 @@ def create_tenant(name: str, spend_limit: SpendLimit = None) -> None:
             await audit.record(connection, Caller(made.id, SHELL), "tenant.create", target=made.id)
             return made.id
 
-    typer.echo(_with_services(work))
+    typer.echo(with_services(work))
 
 
 @tenant_commands.command("list")
@@ -79,7 +80,7 @@ def list_tenants() -> None:
             return await tenants.list_tenants(connection, limit=MOST_ROWS, before=None)
 
     table = Table("id", "name", "status", "spend limit", "created")
-    for found in _with_services(work):
+    for found in with_services(work):
         limit = "none" if found.spend_limit is None else amount_text(found.spend_limit)
         table.add_row(str(found.id), found.name, found.status, limit, f"{found.created_at:%Y-%m-%d %H:%M}")
     out.print(table)
@@ -106,7 +107,7 @@ def _set_status(tenant_id: UUID, status: str) -> None:
                 connection, caller, "tenant.update", target=tenant_id, details={"status": status}
             )
 
-    _with_services(work)
+    with_services(work)
     out.print(f"{tenant_id} is {status}.")
 
 
@@ -131,7 +132,7 @@ def create_key(
             await audit.record(connection, caller, "api_key.create", target=key.id, details=details)
             return token
 
-    typer.echo(_with_services(work))
+    typer.echo(with_services(work))
 
 
 @key_commands.command("list")
@@ -151,7 +152,7 @@ def list_keys(tenant_id: TenantId) -> None:
                 table.add_row("upstream", str(stored.id), stored.label, f"…{stored.last_four}", state, used)
         return table
 
-    out.print(_with_services(work))
+    out.print(with_services(work))
 
 
 @key_commands.command("revoke")
@@ -163,7 +164,7 @@ def revoke_key(tenant_id: TenantId, key_id: UUID) -> None:
             await tenants.revoke_api_key(connection, tenant_id, key_id)
             await audit.record(connection, Caller(tenant_id, SHELL), "api_key.revoke", target=key_id)
 
-    _with_services(work)
+    with_services(work)
     out.print(f"{key_id} is revoked.")
 
 
@@ -187,4 +188,4 @@ def add_upstream_key(
             await audit.record(connection, Caller(tenant_id, SHELL), "upstream_key.create", target=stored.id)
             return stored.id
 
-    typer.echo(_with_services(work))
+    typer.echo(with_services(work))

@@ -325,6 +325,22 @@ async def unattended(connection: AsyncConnection, limit: int = 100) -> list[tupl
     return [(row.tenant_id, row.id) for row in await connection.execute(query)]
 
 
+async def open_by_state(connection: AsyncConnection) -> tuple[dict[str, int], float]:
+    """How many operations of all tenants are open, by state, and for how many seconds the oldest unknown
+    one has been; for the worker.
+    """
+    rows = await connection.execute(
+        sa.select(operations.c.state, sa.func.count(), sa.func.min(operations.c.sent_at))
+        .where(operations.c.state.in_(OPEN))
+        .group_by(operations.c.state)
+    )
+    found = {row[0]: (row[1], row[2]) for row in rows}
+    counts = {state.value: found.get(state.value, (0, None))[0] for state in OPEN}
+    oldest = found.get(State.UNKNOWN.value, (0, None))[1]
+    now = await connection.scalar(sa.select(sa.func.clock_timestamp()))
+    return counts, 0.0 if oldest is None or now is None else (now - oldest).total_seconds()
+
+
 async def still_unattended(
     connection: AsyncConnection, tenant_id: UUID, operation_id: UUID
 ) -> Operation | None:

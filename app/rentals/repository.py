@@ -147,6 +147,19 @@ async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUI
     return (await connection.execute(query)).all()
 
 
+async def unclaimed(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_ids: Sequence[str]
+) -> Sequence[Row]:
+    """The rows of those of these orders that no rental has."""
+    query = sa.select(upstream_orders).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        upstream_orders.c.upstream_order_id.in_(order_ids),
+        upstream_orders.c.rental_id.is_(None),
+    )
+    return (await connection.execute(query)).all()
+
+
 async def save_order(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any
 ) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 
 from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
@@ -19,11 +20,13 @@ from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnava
 from app.messages import repository as messages
 from app.messages.deduplication import sightings
 from app.operations import ledger
+from app.operations.ledger import Operation
 from app.operations.states import State
 from app.rentals import intake, repository
 from app.rentals.intake import Gone
 from app.rentals.models import rentals, upstream_orders
 from app.sync.unknowns import settle_from_list
+from app.telemetry import Metrics
 from app.upstream.wire import Order
 
 ARCHIVE_PAGE, ARCHIVE_PAGES = 100, 50
@@ -32,6 +35,8 @@ POLL_SECONDS = 0.1
 
 ACTIVE_ROUND, IDLE_ROUND = 20, 600
 """Seconds after which an order's messages are read though its flag is silent: it can't be trusted."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,15 @@ class Looker:
     """Looks at accounts, for the worker when they are due and for callers who want to see it now."""
 
     def __init__(
-        self, database: Database, calls: UpstreamCalls, intervals: Intervals, *, call_timeout: float
+        self,
+        database: Database,
+        calls: UpstreamCalls,
+        intervals: Intervals,
+        metrics: Metrics,
+        *,
+        call_timeout: float,
     ) -> None:
+        self._metrics = metrics
         self._database = database
         self._calls = calls
         self._intervals = intervals
@@ -148,7 +160,7 @@ class Looker:
             if not await schedule.holds(connection, caller.tenant_id, upstream_key_id, holder):
                 raise UpstreamBusy("The look took too long; another one has begun.", retry_after=1)
             gone = await intake.take_in(connection, worker, upstream_key_id, orders, looked_from)
-            await settle_from_list(
+            settled = await settle_from_list(
                 connection,
                 caller.tenant_id,
                 upstream_key_id,
@@ -156,7 +168,21 @@ class Looker:
                 looked_from,
                 reconcile_seconds=self._intervals.reconcile,
             )
+        for operation in settled:
+            self._note_settled(operation)
         return gone
+
+    def _note_settled(self, operation: Operation) -> None:
+        if operation.sent_at is None or operation.settled_at is None:
+            return
+        seconds = (operation.settled_at - operation.sent_at).total_seconds()
+        self._metrics.operation_settled(operation.kind.value, operation.state.value, seconds)
+        log.info(
+            "operation.settled",
+            operation_id=str(operation.id),
+            state=operation.state.value,
+            seconds=round(seconds, 1),
+        )
 
     async def _close(self, caller: Caller, upstream_key_id: UUID, gone: Sequence[Gone]) -> None:
         """Close orders that are gone, asking the archive for those whose end isn't known to have passed."""

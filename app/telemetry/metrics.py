@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -43,6 +43,24 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._operations = Gauge(
+            "rentgate_operations_open",
+            "Operations without an outcome, of all tenants, by state; set where a worker runs.",
+            ["state"],
+            registry=self._registry,
+        )
+        self._oldest_unknown = Gauge(
+            "rentgate_oldest_unknown_operation_seconds",
+            "Seconds since the oldest operation of unknown outcome was sent; set where a worker runs.",
+            registry=self._registry,
+        )
+        self._settled_seconds = Histogram(
+            "rentgate_operation_settle_seconds",
+            "Seconds from sending an operation of unknown outcome until it was settled.",
+            ["kind", "state"],
+            buckets=(1, 5, 15, 30, 60, 120, 180, 300, 600, 1800, 3600, 86400),
+            registry=self._registry,
+        )
         self._look_age = Gauge(
             "rentgate_oldest_look_age_seconds",
             "Seconds since the account seen least recently was seen; set where a worker runs.",
@@ -63,6 +81,16 @@ class Metrics:
         """Count an upstream call."""
         self._upstream_calls.labels(method, outcome).inc()
         self._upstream_seconds.labels(method).observe(seconds)
+
+    def open_operations(self, by_state: Mapping[str, int], oldest_unknown_seconds: float) -> None:
+        """Note how many operations are open, and for how long the oldest unknown one has been so."""
+        for state, count in by_state.items():
+            self._operations.labels(state).set(count)
+        self._oldest_unknown.set(oldest_unknown_seconds)
+
+    def operation_settled(self, kind: str, state: str, seconds: float) -> None:
+        """Count an operation of unknown outcome that was settled."""
+        self._settled_seconds.labels(kind, state).observe(seconds)
 
     def look_age(self, seconds: float) -> None:
         """Note how long ago the account seen least recently was seen."""
