@@ -25,7 +25,8 @@ def test_a_pace_without_room_is_told_at_once(
             tenant.rent()
             body = problem(tenant.buy(key="patient"), 503, "upstream_busy")
             assert body["retry_after"] >= 10
-            body = problem(tenant.http.get(f"/rentals/{rental['id']}/sms?refresh=true"), 503, "upstream_busy")
+            quote = tenant.http.get(f"/rentals/{rental['id']}/restore-quote")
+            body = problem(quote, 503, "upstream_busy")
             assert body["retry_after"] >= 1
             assert tenant.charged == ["create", "create"]
             assert ok(tenant.http.get("/rentals"))["items"][0]["status"] == "active"
@@ -38,7 +39,7 @@ def test_when_nothing_answers_the_breaker_answers_at_once(
     with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             tenant = Tenant.create(gateway.client, admin, sandbox)
-            tenant.http.get("/countries")
+            tenant.rent()
             path = "/countries/RU/services?count=9"
             tenant.fault_keyless("*", "status_500", times=1000)
             for _ in range(20):

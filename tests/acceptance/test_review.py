@@ -1,4 +1,4 @@
-"""Operations in review: shown with their candidates, and settled by a person, over HTTP and from the shell."""
+"""Operations in review: shown with their candidates, settled by a person over HTTP and from the shell."""
 
 from __future__ import annotations
 
