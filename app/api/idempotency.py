@@ -180,12 +180,16 @@ async def _present_state(
 ) -> Response:
     """How an operation stands now, as its own request would be answered."""
     if operation.state is State.FAILED:
-        first_answer = known.status is None
-        error = (
-            ledger.error_of(operation)
-            if first_answer and operation.answered_at is None
-            else PurchaseNotMade(operation_id=str(operation.id))
-        )
+        if known.status is not None or operation.answered_at is not None:
+            return problem_response(request, PurchaseNotMade(operation_id=str(operation.id)))
+        error = ledger.error_of(operation)
+        if operation.sent_at is None and not _to_remember(error.status, error.code):
+            # Its process died before it could free the key of a request that came to nothing.
+            async with services_of(request).database.transaction(
+                Access.tenant(caller.tenant_id)
+            ) as connection:
+                await idempotency.forget_operation(connection, caller.tenant_id, operation.id)
+            raise IdempotencyKeyInUse(retry_after=1)
         return problem_response(request, error)
     if known.status is None and operation.state in (State.QUEUED, State.SENT):
         raise IdempotencyKeyInUse(retry_after=1)
