@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo test lint unit openapi lock clean
+SECONDS ?= 60
+SEED ?= 1
+
+.PHONY: setup demo test lint unit chaos openapi lock clean
 
 setup: $(INSTALLED)
 
@@ -30,6 +33,10 @@ lint: setup
 
 unit: setup
 	$(BIN)/pytest tests/unit
+
+# A storm of faults, kills and crashes, and the check of what is left of it.
+chaos: setup
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 openapi: setup
 	$(BIN)/rentgate openapi --output openapi/openapi.json

@@ -40,10 +40,23 @@ QUICK = {
 class Gateway:
     """A running `rentgate serve`."""
 
-    def __init__(self, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.url = url
-        self.process = process
+    def __init__(self, port: int, log: Path, arguments: tuple[str, ...]) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self.log = log
+        self._command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments]
+
+    def start(self, settings: dict[str, str]) -> None:
+        """Start the process with these settings, and wait until it answers."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command,
+                env={**inherited, **QUICK, **settings},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT,
+            )
+        _wait_until_it_answers(self)
 
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client, with a token or without."""
@@ -61,22 +74,13 @@ def running_gateway(log: Path, *arguments: str, **settings: str) -> Iterator[Gat
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments],
-            env={**inherited, **QUICK, **settings},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=PROJECT,
-        )
-    gateway = Gateway(f"http://127.0.0.1:{port}", process, log)
+    gateway = Gateway(port, log, arguments)
     try:
-        _wait_until_it_answers(gateway)
+        gateway.start(settings)
         yield gateway
     finally:
-        process.terminate()
-        process.wait(30)
+        gateway.process.terminate()
+        gateway.process.wait(90)
 
 
 def _wait_until_it_answers(gateway: Gateway) -> None:

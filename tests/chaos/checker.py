@@ -1,0 +1,164 @@
+"""The history checker: holds the upstream's ledger, the gateway's tables and the answers together."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.chaos.storm import LIMIT, LIMITED, Report
+
+DEFINITE_REFUSALS = {
+    "insufficient_balance",
+    "spend_limit_exceeded",
+    "no_numbers_available",
+    "upstream_error",
+    "service_unknown",
+    "country_unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found to be wrong, and the figures of the run."""
+
+    wrong: list[str]
+    figures: dict[str, Any]
+
+
+def check(report: Report) -> Verdict:
+    """Compare what was charged with what is known and with what was told."""
+    with psycopg.connect(report.superuser_url, row_factory=dict_row) as connection:
+        operations = connection.execute("select * from operations").fetchall()
+        orders = connection.execute("select * from upstream_orders").fetchall()
+        rentals = {row["id"]: row for row in connection.execute("select * from rentals").fetchall()}
+        holds = connection.execute("select * from spending_holds").fetchall()
+        months = connection.execute("select * from spending_months").fetchall()
+        unknown = connection.execute(
+            "select distinct target from audit_logs where action like 'operation.%' and outcome = 'unknown'"
+        ).fetchall()
+        tenants = connection.execute("select id, spend_limit from tenants order by id").fetchall()
+    wrong: list[str] = []
+    by_id = {row["id"]: row for row in operations}
+    creates = [row for row in operations if row["kind"] == "create"]
+    rental_of = {row["upstream_order_id"]: row["rental_id"] for row in orders}
+    charges: dict[Any, int] = Counter()
+
+    # No charge without its rental and its operation, and no rental charged twice.
+    for entry in report.world.ledger:
+        owners = {rental_of.get(order_id) for order_id in entry["orders"]}
+        if len(owners) != 1 or None in owners:
+            wrong.append(f"charged but not known as one rental: {entry} -> {owners}")
+            continue
+        charges[entry["method"] == "restore_user", owners.pop()] += 1
+    succeeded = Counter(
+        (row["kind"] == "restore", row["rental_id"])
+        for row in operations
+        if row["state"] == "succeeded" and row["kind"] != "activate"
+    )
+    for owner in charges.keys() | succeeded.keys():
+        if charges.get(owner, 0) != succeeded.get(owner, 0):
+            wrong.append(
+                f"{owner}: charged {charges.get(owner, 0)} times, succeeded {succeeded.get(owner, 0)}"
+            )
+
+    # No request bought twice.
+    bought: dict[str, int] = Counter(
+        row["request"]["metadata"]["request"] for row in creates if row["state"] == "succeeded"
+    )
+    wrong += [f"request {request} bought {count} times" for request, count in bought.items() if count > 1]
+
+    # What callers were told is true.
+    for told in report.told:
+        if told.kind != "purchase":
+            continue
+        for answer in told.answers:
+            if answer is None:
+                continue
+            if answer.status_code == 201 and not bought.get(told.request_id):
+                wrong.append(f"request {told.request_id} was told 201, but nothing was bought")
+            code = answer.json().get("code") if answer.status_code >= 400 else None
+            final = told.key is None or len(told.answers) == 1
+            if code in DEFINITE_REFUSALS and final and bought.get(told.request_id):
+                wrong.append(f"request {told.request_id} was told {code}, but was bought")
+            if answer.status_code == 500:
+                wrong.append(f"request {told.request_id} met a 500")
+
+    # Failed purchases have no orders, and nothing is left open.
+    with_orders = {row["rental_id"] for row in orders if row["rental_id"] is not None}
+    for row in creates:
+        if row["state"] == "failed" and row["rental_id"] in with_orders:
+            wrong.append(f"operation {row['id']} failed, but its rental has orders")
+        if row["state"] == "succeeded" and rentals[row["rental_id"]]["status"] not in ("active", "expired"):
+            wrong.append(
+                f"operation {row['id']} succeeded, its rental is {rentals[row['rental_id']]['status']}"
+            )
+    states = Counter(row["state"] for row in operations)
+    wrong += [
+        f"{states[state]} operations are {state}" for state in ("queued", "sent", "unknown") if states[state]
+    ]
+    if states["review"]:
+        wrong.append(f"{states['review']} operations are in review, though nobody else bought anything")
+
+    # Every hold is settled, belongs to its operation, and adds up.
+    spent: dict[Any, Decimal] = defaultdict(Decimal)
+    for hold in holds:
+        state = by_id[hold["operation_id"]]["state"]
+        expected = {"succeeded": "spent", "failed": "released"}.get(state)
+        if hold["state"] != expected:
+            wrong.append(f"hold of {hold['operation_id']} is {hold['state']}, its operation {state}")
+        if hold["state"] == "spent":
+            spent[hold["tenant_id"]] += hold["amount"]
+    for month in months:
+        if month["held"] != 0 or month["spent"] != spent[month["tenant_id"]]:
+            wrong.append(f"month {month} does not add up to {spent[month['tenant_id']]}")
+    limited = tenants[LIMITED]
+    if limited["spend_limit"] != LIMIT or spent[limited["id"]] > LIMIT + _recovered(
+        operations, limited["id"]
+    ):
+        wrong.append(f"the limit of {limited['id']} was passed: {spent[limited['id']]}")
+
+    were_unknown = {str(row["target"]) for row in unknown}
+    seconds = sorted(
+        (row["settled_at"] - row["sent_at"]).total_seconds()
+        for row in operations
+        if str(row["id"]) in were_unknown and row["settled_at"] is not None
+    )
+    return Verdict(
+        wrong,
+        {
+            "seed": report.seed,
+            "seconds": round(report.seconds),
+            "requests": len(report.told),
+            "purchases": len(creates),
+            "bought": sum(bought.values()),
+            "restored": sum(count for (restore, _), count in succeeded.items() if restore),
+            "faults": dict(sorted(report.faults.items())),
+            "kills": report.kills,
+            "database crashes": report.database_crashes,
+            "unknown": len(were_unknown),
+            "recovered late": _count(report, "rental.recovered"),
+            "review": states["review"],
+            "seconds to settle (median)": round(statistics.median(seconds), 1) if seconds else None,
+            "seconds to settle (99 %)": round(seconds[int(len(seconds) * 0.99)], 1) if seconds else None,
+        },
+    )
+
+
+def _recovered(operations: list[dict[str, Any]], tenant_id: Any) -> Decimal:
+    """What late orders of a tenant cost: their holds had been released when others were made."""
+    return sum(
+        (row["price"] or Decimal(0) for row in operations if row["tenant_id"] == tenant_id and row["error"]),
+        Decimal(0),
+    )
+
+
+def _count(report: Report, event: str) -> int:
+    with psycopg.connect(report.superuser_url) as connection:
+        row = connection.execute("select count(*) from events where type = %s", [event]).fetchone()
+    return int(row[0]) if row else 0
