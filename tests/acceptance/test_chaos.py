@@ -1,4 +1,4 @@
-"""A short storm: random journeys while calls fail, gateways are killed and Postgres crashes; then the check."""
+"""Short storms: random journeys while calls fail, gateways are killed and Postgres crashes."""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.acceptance.conftest import Gateway, MakeTenant
+from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, MakeTenant, running_gateway
 from tests.acceptance.tenant import PURCHASE, Tenant, ok, problem
+from tests.served import ServedSandbox
 
 KEY, REPLAYED = "Idempotency-Key", "idempotency-replayed"
 
@@ -143,3 +146,30 @@ def test_keys_that_are_none(tenant: Tenant, key: str) -> None:
     body = problem(tenant.http.post("/rentals", json=PURCHASE, headers={KEY: key}), 422, "invalid_request")
     assert body["errors"][0]["location"] == "header.Idempotency-Key"
     assert tenant.charged == []
+
+
+def test_fifty_repeats_over_several_processes_make_one_operation(
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
+) -> None:
+    with ExitStack() as stack:
+        gateways = [stack.enter_context(running_gateway(tmp_path / f"log-{n}", **settings)) for n in range(3)]
+        admin = stack.enter_context(gateways[0].client(ADMIN_TOKEN))
+        tenant = Tenant.create(gateways[0].client, admin, sandbox)
+        clients = [stack.enter_context(gateway.client(tenant.token)) for gateway in gateways]
+        tenant.fault("create", "late", seconds=0.5)
+
+        def ask(number: int) -> httpx.Response:
+            client = clients[number % len(clients)]
+            return client.post("/rentals", json=PURCHASE, headers={KEY: "the same"})
+
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(ask, range(50)))
+        assert {answer.status_code for answer in answers} <= {201, 409}
+        assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+        for answer in answers:
+            if answer.status_code == 409:
+                problem(answer, 409, "idempotency_key_in_use")
+        assert len(tenant.operations()) == 1
+        assert tenant.charged == ["create"]
+        assert {ok(ask(n), 201)["id"] for n in range(6)} == {tenant.operations()[0]["rental_id"]}
+        tenant.close()
