@@ -122,7 +122,19 @@ class Database:
             await asyncio.shield(_give_back(connection))
 
     async def _begin(self, access: Access) -> AsyncConnection:
-        """A connection in a transaction that acts in somebody's name."""
+        """A connection in a transaction that acts in somebody's name.
+
+        A pooled connection may have been closed by the server meanwhile. Asking each first whether it is
+        alive would cost a round trip a transaction; instead a second one is taken when the first is dead.
+        """
+        try:
+            return await self._begin_once(access)
+        except DBAPIError as error:
+            if not lost(error):
+                raise
+        return await self._begin_once(access)
+
+    async def _begin_once(self, access: Access) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
             await connection.execute(
@@ -223,7 +235,6 @@ def engine(url: str, *, pool_size: int = 20) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CHECKOUT_SECONDS,
-        pool_pre_ping=True,
         hide_parameters=True,  # parameters may hold ciphertexts and hashes; they belong in no exception
         connect_args={"prepare_threshold": None, "connect_timeout": 2},
     )

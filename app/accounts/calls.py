@@ -18,6 +18,7 @@ from app.events.types import EventType
 from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
+from app.upstream.wire import Order
 from app.vault.service import ACTIVE, REJECTED, Vault
 
 T = TypeVar("T")
@@ -85,6 +86,26 @@ class UpstreamCalls:
             if caller is not None:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
                     await audit.record(connection, caller, f"upstream.{method}", outcome=outcome)
+
+    async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> tuple[Order, ...]:
+        """The orders that a secret shows which is not stored (yet) in this key's place.
+
+        Raises:
+            UpstreamKeyRejected: the upstream does not accept it.
+            RentgateError: what else went wrong, fit for the caller.
+        """
+        await self._pace.wait_for_turn(upstream_key_id, background=False)
+        try:
+            found = await self._counted("orders", lambda: self._client.orders(api_key))
+        except CallFailed as failure:
+            await self._note_trial(caller, upstream_key_id, failure.error.code)
+            raise failure.error from None
+        await self._note_trial(caller, upstream_key_id, audit.SUCCEEDED)
+        return found
+
+    async def _note_trial(self, caller: Caller, upstream_key_id: UUID, outcome: str) -> None:
+        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            await audit.record(connection, caller, "upstream.orders", target=upstream_key_id, outcome=outcome)
 
     async def send(
         self,

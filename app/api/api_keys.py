@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictInt
 
 from app.api.auth import Require, authenticate, services_of
 from app.api.fields import Moment, Name, RequestBody
@@ -44,6 +44,12 @@ class ApiKeyRequest(RequestBody):
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     expires_at: Moment | None = None
+
+
+class RotationRequest(RequestBody):
+    """For how many seconds the old key stays valid beside the new one; 30 days at most."""
+
+    overlap_seconds: Annotated[StrictInt, Field(ge=0, le=30 * 86_400)]
 
 
 class ApiKeyOut(BaseModel):
@@ -124,6 +130,42 @@ async def list_api_keys(
         items=[ApiKeyOut.of(key) for key in found[:limit]],
         next_cursor=next_cursor(CURSOR, found, limit, lambda key: key.id),
     )
+
+
+@router.post(
+    "/tenants/{tenant_id}/api-keys/{key_id}/rotate",
+    status_code=201,
+    summary="Rotate an API key",
+    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+)
+async def rotate_api_key(
+    tenant_id: UUID,
+    key_id: UUID,
+    body: RotationRequest,
+    caller: Manager,
+    services: Wired,
+    request: Request,
+    response: Response,
+) -> NewApiKey:
+    """Make a new key with the same name and scopes; the old one ends after the overlap."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        key, token = await tenants.rotate_api_key(
+            connection, tenant_id, key_id, timedelta(seconds=body.overlap_seconds)
+        )
+        missing = set(key.scopes) - (await authenticate(request)).scopes
+        if missing:
+            raise InsufficientScope(
+                f"You can't give scopes that you don't hold: {', '.join(sorted(missing))}."
+            )
+        details = {"new_key": str(key.id), "overlap_seconds": body.overlap_seconds}
+        await audit.record(connection, caller, "api_key.rotate", target=key_id, details=details)
+        made = NewApiKey.model_validate({**_shown(key), "token": token})
+        location = f"/tenants/{tenant_id}/api-keys/{key.id}"
+        await keep_answer(
+            connection, request, status=201, body=made.model_dump(mode="json"), location=location
+        )
+    response.headers["Location"] = location
+    return made
 
 
 @router.delete(

@@ -80,6 +80,9 @@ MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[Text, StringConstraints(max_length=500)]
 
 
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
+
+
 class RentalPeriod(RequestBody):
     """How long to rent: 7 to 90 days, a month counting as 30."""
 
@@ -100,7 +103,7 @@ class RentalRequest(RequestBody):
         DecimalText | None, Field(description="US dollars that the whole may cost at most.")
     ] = None
     upstream_key_id: UUID | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue] | None, Field(max_length=50)] = None
+    metadata: Metadata | None = None
 
     @model_validator(mode="after")
     def _one_way_to_name_services(self) -> RentalRequest:
@@ -109,6 +112,12 @@ class RentalRequest(RequestBody):
         if self.services is not None and len(set(self.services)) != len(self.services):
             raise ValueError("services names one of them twice")
         return self
+
+
+class RentalChange(RequestBody):
+    """What to change; `metadata` replaces what was noted before."""
+
+    metadata: Metadata | None = None
 
 
 class RestoreRequest(RequestBody):
@@ -217,6 +226,21 @@ async def list_rentals(
 async def get_rental(rental_id: UUID, caller: Reader, services: Wired) -> Rental:
     """One rental, as it was last seen; `synced_at` tells when."""
     return await services.rentals.get(caller, rental_id)
+
+
+@router.patch(
+    "/rentals/{rental_id}", summary="Change a rental", responses=problems(RentalNotFound, *WITH_BODY)
+)
+async def update_rental(
+    rental_id: UUID,
+    caller: Writer,
+    services: Wired,
+    body: Annotated[RentalChange | None, Body()] = None,
+) -> Rental:
+    """Change what is noted on a rental; it costs nothing and calls nobody."""
+    if body is None or body.metadata is None:
+        return await services.rentals.get(caller, rental_id)
+    return await services.rentals.describe(caller, rental_id, body.metadata)
 
 
 @router.post(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.api.auth import Require, services_of
 from app.api.fields import Name, RequestBody
 from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import WITH_BODY, problems
+from app.api.responses import UPSTREAM, WITH_BODY, problems
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access
@@ -22,8 +23,10 @@ from app.errors import (
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     NotFound,
+    UpstreamAccountDiffers,
     UpstreamKeyHasRentals,
     UpstreamKeyInUse,
+    UpstreamKeyRejected,
 )
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
@@ -52,6 +55,13 @@ class UpstreamKeyChange(RequestBody):
 
     label: Name | None = None
     default: StrictBool | None = None
+
+
+class SecretRequest(RequestBody):
+    """The new secret; `force` takes it even if it shows another account's orders."""
+
+    api_key: Annotated[Secret, Field(description="Write-only: no answer ever holds it.")]
+    force: StrictBool = False
 
 
 class UpstreamKeyOut(BaseModel):
@@ -154,6 +164,48 @@ async def update_upstream_key(
         )
         details = wanted.model_dump(exclude_none=True)
         await audit.record(connection, caller, "upstream_key.update", target=key_id, details=details)
+        return UpstreamKeyOut.of(key)
+
+
+@router.post(
+    "/tenants/{tenant_id}/upstream-keys/{key_id}/verify",
+    summary="Verify an upstream key",
+    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *UPSTREAM),
+)
+async def verify_upstream_key(
+    tenant_id: UUID, key_id: UUID, caller: Manager, services: Wired
+) -> UpstreamKeyOut:
+    """Ask the upstream whether it accepts a key now; `status` tells. A key that works again is woken."""
+    with contextlib.suppress(UpstreamKeyRejected):  # that is an answer, and marked by the call itself
+        await services.calls.read(caller, key_id, "orders", lambda client, api_key: client.orders(api_key))
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        await schedule.make_due(connection, tenant_id, key_id)
+        return UpstreamKeyOut.of(await services.vault.get(connection, tenant_id, key_id))
+
+
+@router.put(
+    "/tenants/{tenant_id}/upstream-keys/{key_id}/secret",
+    summary="Replace an upstream key's secret",
+    responses=problems(NotFound, UpstreamAccountDiffers, UpstreamKeyInUse, *WITH_BODY, *UPSTREAM),
+)
+async def replace_upstream_secret(
+    tenant_id: UUID, key_id: UUID, body: SecretRequest, caller: Manager, services: Wired
+) -> UpstreamKeyOut:
+    """Replace the secret after trying it at the upstream; the old one is used until then."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        await services.vault.get(connection, tenant_id, key_id)
+        known = await rentals.listed_order_ids(connection, tenant_id, key_id)
+    found = await services.calls.try_secret(caller, key_id, body.api_key)
+    lost = known - {order.order_id for order in found}
+    if lost and not body.force:
+        raise UpstreamAccountDiffers(
+            f"With this secret, {len(lost)} of the {len(known)} living orders can't be seen."
+        )
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        key = await services.vault.replace_secret(connection, tenant_id, key_id, body.api_key)
+        await schedule.make_due(connection, tenant_id, key_id)
+        details = {"forced": bool(lost)}
+        await audit.record(connection, caller, "upstream_key.replace_secret", target=key_id, details=details)
         return UpstreamKeyOut.of(key)
 
 

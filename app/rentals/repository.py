@@ -114,6 +114,17 @@ async def update(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, 
     )
 
 
+async def describe(
+    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, metadata: dict[str, str]
+) -> None:
+    """Replace what the caller noted on a rental; nothing that the upstream knows is changed."""
+    await connection.execute(
+        rentals.update()
+        .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+        .values(metadata=metadata)
+    )
+
+
 async def reserve(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, operation_id: UUID) -> None:
     """Note the operation that is about to change a rental; two at a time could contradict each other.
 
@@ -257,3 +268,14 @@ async def count_living(connection: AsyncConnection, tenant_id: UUID, upstream_ke
         )
     )
     return await connection.scalar(query) or 0
+
+
+async def listed_order_ids(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> set[str]:
+    """The orders that an account showed when it was last looked at."""
+    query = sa.select(upstream_orders.c.upstream_order_id).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        upstream_orders.c.status == "listed",
+        upstream_orders.c.missed_looks == 0,
+    )
+    return set(await connection.scalars(query))

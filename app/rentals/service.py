@@ -11,6 +11,7 @@ import structlog
 
 from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
+from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.catalog.service import Catalog, Country, Offer, rentable
 from app.database import Access, Database, new_id
@@ -209,6 +210,18 @@ class Rentals:
             RentalNotFound: the tenant has no such rental.
         """
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            return await repository.get(connection, caller.tenant_id, rental_id)
+
+    async def describe(self, caller: Caller, rental_id: UUID, metadata: dict[str, str]) -> schemas.Rental:
+        """Replace a rental's metadata.
+
+        Raises:
+            RentalNotFound: the tenant has no such rental.
+        """
+        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            await repository.locked(connection, caller.tenant_id, rental_id)
+            await repository.describe(connection, caller.tenant_id, rental_id, metadata)
+            await audit.record(connection, caller, "rental.update", target=rental_id)
             return await repository.get(connection, caller.tenant_id, rental_id)
 
     async def _intend(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -118,6 +118,35 @@ async def list_api_keys(
         query = query.where(api_keys.c.id < before)
     rows = await connection.execute(query.order_by(api_keys.c.id.desc()).limit(limit))
     return [_api_key(row) for row in rows]
+
+
+async def rotate_api_key(
+    connection: AsyncConnection, tenant_id: UUID, key_id: UUID, overlap: timedelta
+) -> tuple[ApiKey, str]:
+    """Make a key like another one, which ends after the overlap; returns the new one and its token.
+
+    Raises:
+        NotFound: the tenant has no such key, or it has ended.
+    """
+    ends = sa.func.now() + overlap
+    row = (
+        await connection.execute(
+            api_keys.update()
+            .where(
+                api_keys.c.tenant_id == tenant_id,
+                api_keys.c.id == key_id,
+                api_keys.c.revoked_at.is_(None),
+                sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()),
+            )
+            .values(expires_at=sa.func.least(sa.func.coalesce(api_keys.c.expires_at, ends), ends))
+            .returning(*_KEY)
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such API key.")
+    old = _api_key(row)
+    scopes = [Scope(scope) for scope in old.scopes]
+    return await create_api_key(connection, tenant_id, name=old.name, scopes=scopes, expires_at=None)
 
 
 async def revoke_api_key(connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> None:

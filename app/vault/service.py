@@ -78,7 +78,7 @@ class Vault:
                         label=label,
                         ciphertext=ciphertext,
                         fingerprint=fingerprint,
-                        last_four=api_key[-4:] if len(api_key) >= 12 else "",
+                        last_four=_last_four(api_key),
                         is_default=as_default,
                     )
                 )
@@ -151,6 +151,39 @@ class Vault:
             await self._update(connection, tenant_id, key_id, **values)
         return await self.get(connection, tenant_id, key_id)
 
+    async def replace_secret(
+        self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, api_key: str
+    ) -> UpstreamKey:
+        """Store another secret in a key's place; the old one is gone with the commit.
+
+        Raises:
+            NotFound: the tenant has no such key.
+            UpstreamKeyInUse: the secret is stored already, here or with another tenant.
+        """
+        query = sa.select(upstream_keys.c.version).where(*_living(tenant_id), upstream_keys.c.id == key_id)
+        version = await connection.scalar(query.with_for_update())
+        if version is None:
+            raise NotFound("There is no such upstream key.")
+        fingerprint = await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
+        place = _place(tenant_id, key_id, version + 1)
+        try:
+            async with connection.begin_nested():
+                await self._update(
+                    connection,
+                    tenant_id,
+                    key_id,
+                    ciphertext=await self._keyring.seal(connection, tenant_id, place, api_key),
+                    version=version + 1,
+                    fingerprint=fingerprint,
+                    last_four=_last_four(api_key),
+                    status=ACTIVE,
+                )
+        except IntegrityError as error:
+            if violated(error) == "upstream_keys_fingerprint_key":
+                raise UpstreamKeyInUse from None
+            raise
+        return await self.get(connection, tenant_id, key_id)
+
     async def delete(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> None:
         """Forget a key: its ciphertext is wiped; the row stays, since rentals refer to it.
 
@@ -218,6 +251,11 @@ class Vault:
         await connection.execute(
             upstream_keys.update().where(*_living(tenant_id), upstream_keys.c.id == key_id).values(**values)
         )
+
+
+def _last_four(api_key: str) -> str:
+    """The end of a key, by which people know it; none of a key so short that it would give it away."""
+    return api_key[-4:] if len(api_key) >= 12 else ""
 
 
 def _living(tenant_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
