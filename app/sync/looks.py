@@ -30,7 +30,7 @@ from app.telemetry import Metrics
 from app.upstream.wire import Order
 
 ARCHIVE_PAGE, ARCHIVE_PAGES = 100, 50
-LONGEST_BACKOFF = 60.0
+LONGEST_BACKOFF = 30.0
 POLL_SECONDS = 0.1
 
 ACTIVE_ROUND, IDLE_ROUND = 20, 600
