@@ -41,21 +41,58 @@ def rendered(app: FastAPI) -> str:
     return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
 
 
+HEADERS = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "The same request again under the same key gets the same answer; kept 30 days.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    "TenantID": {
+        "name": "X-Tenant-ID",
+        "in": "header",
+        "required": False,
+        "description": "The tenant that the administrator acts for; an API key has its own.",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+}
+
+
 def install(app: FastAPI) -> None:
-    """Have the document name the problem's schema, and no answer that is never given."""
+    """Have the document name what FastAPI can't know: the problem's schema, and the headers we read."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = make()
-            schemas = made["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(problem.pop("$defs", {}))
-            schemas["Problem"] = problem
-            # FastAPI's own shapes of validation errors; ours are problems.
-            schemas.pop("HTTPValidationError", None)
-            schemas.pop("ValidationError", None)
-            app.openapi_schema = made
+            app.openapi_schema = _completed(make())
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _completed(made: dict[str, Any]) -> dict[str, Any]:
+    schemas = made["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    # FastAPI's own shape of validation errors; ours are problems.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    made["components"]["parameters"] = HEADERS
+    for path, operations in made["paths"].items():
+        for method, operation in operations.items():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+            if operation.get("security"):
+                operation["parameters"] = [*operation.get("parameters", []), *_headers(method, path)]
+    return made
+
+
+def _headers(method: str, path: str) -> list[dict[str, str]]:
+    names = []
+    if method in ("post", "delete"):
+        names.append("IdempotencyKey")
+    if not path.startswith("/tenants"):
+        names.append("TenantID")
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]

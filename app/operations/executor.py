@@ -64,6 +64,7 @@ class Executor:
         self._call_timeout = call_timeout
         self._purchase_wait = purchase_wait
         self._running: set[asyncio.Task[Any]] = set()
+        self._stopping = False
 
     async def run(self, operation: Operation, plan: Plan[R]) -> Operation:
         """Run a committed intent, waiting for its outcome as long as a caller is kept waiting.
@@ -96,7 +97,11 @@ class Executor:
         return task
 
     async def drain(self) -> None:
-        """Wait until nothing is under way any more; called when the process stops."""
+        """Wait until nothing is under way any more; called when the process stops.
+
+        What only waits for its turn is closed as never sent: it could wait for long.
+        """
+        self._stopping = True
         while self._running:
             await asyncio.wait(set(self._running))
 
@@ -105,6 +110,8 @@ class Executor:
         try:
             lease = await self._enter_lane(operation)
             if lease is None:
+                stopped = UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
+                await self._settle(operation, plan, State.FAILED, error=stopped)
                 return
             try:
                 api_key = await self._calls.prepare(caller, operation.upstream_key_id)
@@ -136,8 +143,8 @@ class Executor:
             raise
 
     async def _enter_lane(self, operation: Operation) -> lane.Lease | None:
-        """Wait for the account's lane; None if the operation was closed by another process meanwhile."""
-        while True:
+        """Wait for the account's lane; None if the process stops, or another one closed the operation."""
+        while not self._stopping:
             async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
                 if not await ledger.attend(connection, operation):
                     return None
@@ -152,6 +159,7 @@ class Executor:
                     if lease is not None:
                         return lease
             await asyncio.sleep(LANE_POLL_SECONDS)
+        return None
 
     async def _mistakable(self, connection: AsyncConnection, operation: Operation) -> bool:
         """Whether an order of this purchase could be taken for that of one whose outcome is unknown."""

@@ -145,6 +145,28 @@ def test_a_stop_in_order_lets_requests_finish(
         assert not [line for line in gateway.log_lines() if line["level"] == "error"]
 
 
+def test_a_stop_does_not_wait_for_what_only_waits_for_its_turn(
+    settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
+) -> None:
+    settings |= {"RENTGATE_RECONCILE_SECONDS": "600", "RENTGATE_PURCHASE_WAIT": "1"}
+    with running_gateway(tmp_path / "first", **settings) as gateway:
+        with gateway.client(ADMIN_TOKEN) as admin:
+            tenant = Tenant.create(gateway.client, admin, sandbox)
+            tenant.fault("create", "drop", "before")
+            ok(tenant.buy(), 202)
+            waiting = ok(tenant.buy(key="behind"), 202)
+            (queued,) = tenant.operations(state="queued")
+            assert queued["rental_id"] == waiting["id"]
+            gateway.process.terminate()
+            assert gateway.process.wait(10) == 0
+    with running_gateway(tmp_path / "second", "--no-worker", **settings) as gateway:
+        with gateway.client(tenant.token) as client:
+            tenant.http = client
+            assert tenant.rental(waiting["id"])["status"] == "failed"
+            problem(tenant.buy(key="behind"), 502, "purchase_not_made")
+            assert tenant.charged == []
+
+
 def test_before_the_migration_it_starts_and_says_what_to_do(
     postgres: str, tmp_path: Path, sandbox: ServedSandbox
 ) -> None:

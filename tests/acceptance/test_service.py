@@ -100,4 +100,13 @@ def test_every_operation_has_an_id_a_summary_and_its_errors() -> None:
             if operation.get("security"):
                 assert {"401", "403", "422", "503"} <= operation["responses"].keys(), path
     assert {"create_rental", "list_rentals", "get_rental", "list_messages", "restore_rental"} <= ids
-    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert "HTTPValidationError" not in json.dumps(document)
+    create = document["paths"]["/rentals"]["post"]["parameters"]
+    assert {"$ref": "#/components/parameters/IdempotencyKey"} in create
+
+
+def test_every_reference_of_the_document_leads_somewhere() -> None:
+    text = (PROJECT / "openapi" / "openapi.json").read_text()
+    document = json.loads(text)
+    for kind, name in set(re.findall(r'"#/components/(\w+)/([^"]+)"', text)):
+        assert name in document["components"][kind]
