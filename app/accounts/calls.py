@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.accounts.breaker import Breaker
 from app.accounts.pace import Pace
 from app.audit import repository as audit
@@ -122,21 +124,28 @@ class UpstreamCalls:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            api_key = await self.prepare(caller, upstream_key_id, background=background)
+            await self.wait_for_turn(upstream_key_id, background=background)
+            async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                api_key = await self.open_key(connection, caller.tenant_id, upstream_key_id)
         except RentgateError as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
         return await self.fire(caller, upstream_key_id, method, lambda client: call(client, api_key))
 
-    async def prepare(self, caller: Caller, upstream_key_id: UUID, *, background: bool = False) -> str:
-        """Wait for the account's turn and open its key; what is left then is the call itself.
+    async def wait_for_turn(self, upstream_key_id: UUID, *, background: bool = False) -> None:
+        """Wait for the account's turn.
 
         Raises:
-            UpstreamBusy: the turn would come too late.
-            NotFound: the key was deleted meanwhile.
+            UpstreamBusy: it would come too late.
         """
         await self._pace.wait_for_turn(upstream_key_id, background=background)
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await self._vault.open_secret(connection, caller.tenant_id, upstream_key_id)
+
+    async def open_key(self, connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> str:
+        """The account's plain key, for a call that is made at once.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        return await self._vault.open_secret(connection, tenant_id, upstream_key_id)
 
     async def fire(
         self,
@@ -145,7 +154,7 @@ class UpstreamCalls:
         method: str,
         call: Callable[[UpstreamClient], Awaitable[T]],
     ) -> T:
-        """Make a prepared call once.
+        """Make a call once whose turn has come.
 
         Raises:
             CallFailed: with what is certain of the outcome.

@@ -7,8 +7,8 @@ another process to go on: a queued operation was surely not sent, a sent one is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -53,6 +53,14 @@ class Plan(Generic[R]):
     pending: Callable[[AsyncConnection, Operation], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What is needed to make a call that is committed as sent: the plain key, and until when to write."""
+
+    api_key: str = field(repr=False)
+    send_by: float
+
+
 class Executor:
     """Runs operations to their end, be it after their caller was answered."""
 
@@ -77,19 +85,19 @@ class Executor:
         """
         task = self.keep(self._drive(operation, plan))
         await asyncio.wait({task}, timeout=self._purchase_wait)
-        if task.done():
-            task.result()
-        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-            reached = await ledger.get(connection, operation.tenant_id, operation.id)
-            if reached.is_open:
-                reached = await ledger.mark_answered(connection, operation)
-            if reached.is_open:
-                await plan.pending(connection, reached)
+        reached = task.result() if task.done() else None
+        if reached is None or reached.is_open:
+            async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
+                reached = await ledger.get(connection, operation.tenant_id, operation.id)
+                if reached.is_open:
+                    reached = await ledger.mark_answered(connection, operation)
+                if reached.is_open:
+                    await plan.pending(connection, reached)
         if reached.state is State.FAILED:
             raise ledger.error_of(reached)
         return reached
 
-    def keep(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
+    def keep(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Start work that outlives its caller; `drain` waits for it."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
@@ -105,39 +113,36 @@ class Executor:
         while self._running:
             await asyncio.wait(set(self._running))
 
-    async def _drive(self, operation: Operation, plan: Plan[R]) -> None:
+    async def _drive(self, operation: Operation, plan: Plan[R]) -> Operation | None:
+        """Take an operation to its outcome; returns it as settled, None if another process settled it."""
         caller = operation.caller
         try:
-            lease = await self._enter_lane(operation)
-            if lease is None:
+            if await self._enter_lane(operation) is None:
                 stopped = UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
-                await self._settle(operation, plan, State.FAILED, error=stopped)
-                return
+                return await self._settle(operation, plan, State.FAILED, error=stopped)
             try:
-                api_key = await self._calls.prepare(caller, operation.upstream_key_id)
+                await self._calls.wait_for_turn(operation.upstream_key_id)
+                sending = await self._commit_sent(operation, plan.method)
+            except DatabaseUnavailable:
+                raise
             except RentgateError as error:
-                await self._settle(operation, plan, State.FAILED, error=error)
-                return
-            lease = await self._commit_sent(operation, plan.method)
-            if lease is None:
-                lost = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
-                await self._settle(operation, plan, State.FAILED, error=lost)
-                return
+                return await self._settle(operation, plan, State.FAILED, error=error)
+            if sending is None:
+                late = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
+                return await self._settle(operation, plan, State.FAILED, error=late)
             try:
                 result = await self._calls.fire(
                     caller,
                     operation.upstream_key_id,
                     plan.method,
-                    lambda client: plan.call(client, api_key, lease.send_by),
+                    lambda client: plan.call(client, sending.api_key, sending.send_by),
                 )
             except CallFailed as failure:
-                if failure.outcome is Outcome.UNKNOWN:
-                    log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
-                    await self._settle(operation, plan, State.UNKNOWN)
-                else:
-                    await self._settle(operation, plan, State.FAILED, error=failure.error)
-            else:
-                await self._settle(operation, plan, State.SUCCEEDED, result=result)
+                if failure.outcome is not Outcome.UNKNOWN:
+                    return await self._settle(operation, plan, State.FAILED, error=failure.error)
+                log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
+                return await self._settle(operation, plan, State.UNKNOWN)
+            return await self._settle(operation, plan, State.SUCCEEDED, result=result)
         except DatabaseUnavailable:
             log.warning("operation.left_open", operation_id=str(operation.id))
             raise
@@ -176,8 +181,12 @@ class Executor:
             for other in unknown
         )
 
-    async def _commit_sent(self, operation: Operation, method: str) -> lane.Lease | None:
-        """Renew the lease and commit `sent`; None if either is no longer this process's to do."""
+    async def _commit_sent(self, operation: Operation, method: str) -> _Sending | None:
+        """Renew the lease, commit `sent` and open the key; None if it is no longer this process's to do.
+
+        Raises:
+            RentgateError: the key can't be opened, and nothing is committed.
+        """
         async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
             lease = await lane.take(
                 connection,
@@ -197,7 +206,8 @@ class Executor:
                 outcome="sent",
                 details={"operation_id": str(operation.id), "fence": lease.fence},
             )
-            return lease
+            api_key = await self._calls.open_key(connection, operation.tenant_id, operation.upstream_key_id)
+            return _Sending(api_key, lease.send_by)
 
     async def _settle(
         self,
@@ -207,17 +217,14 @@ class Executor:
         *,
         result: R | None = None,
         error: RentgateError | None = None,
-    ) -> None:
+    ) -> Operation | None:
         """Write the outcome, trying on while the database is away: this process alone knows it."""
-        for attempt in range(SETTLE_TRIES):
+        for _ in range(SETTLE_TRIES - 1):
             try:
-                await self._write_outcome(operation, plan, state, result=result, error=error)
+                return await self._write_outcome(operation, plan, state, result=result, error=error)
             except DatabaseUnavailable:
-                if attempt == SETTLE_TRIES - 1:
-                    raise
                 await asyncio.sleep(SETTLE_RETRY_SECONDS)
-            else:
-                return
+        return await self._write_outcome(operation, plan, state, result=result, error=error)
 
     async def _write_outcome(
         self,
@@ -227,19 +234,20 @@ class Executor:
         *,
         result: R | None,
         error: RentgateError | None,
-    ) -> None:
+    ) -> Operation | None:
         async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
             await schedule.lock(connection, operation.tenant_id, operation.upstream_key_id)
             await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             settled = await ledger.settle(connection, operation, state, error=error)
             if settled is None:
-                return
+                return None
             if state is State.FAILED and error is not None:
                 await plan.failed(connection, settled, error)
-                return
+                return settled
             if state is State.SUCCEEDED:
                 await plan.succeeded(connection, settled, result)  # type: ignore[arg-type]
             else:
                 await plan.pending(connection, settled)
             # What was changed, or may have been, is worth a look that doesn't wait for an idle interval.
             await schedule.make_due(connection, operation.tenant_id, operation.upstream_key_id)
+            return settled

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import new_id
-from app.errors import NotFound, PurchaseNotMade, RentgateError, UpstreamRefusal, catalogue
+from app.errors import InternalError, NotFound, PurchaseNotMade, RentgateError, UpstreamRefusal, catalogue
 from app.operations import spending
 from app.operations.models import operations
 from app.operations.states import OPEN, Kind, State, origins
@@ -357,7 +357,9 @@ async def still_unattended(
 
 def error_record(error: RentgateError) -> dict[str, Any]:
     """An error as the ledger keeps it."""
-    record: dict[str, Any] = {"code": error.code, "detail": error.detail}
+    # An error without a code is ours alone to mend, and so is its text.
+    known = error if error.code else InternalError()
+    record: dict[str, Any] = {"code": known.code, "detail": known.detail}
     if error.upstream is not None:
         record["upstream"] = {"method": error.upstream.method, "message": error.upstream.message}
     if error.required is not None:
