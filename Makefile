@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: setup demo test lint unit chaos openapi lock clean
+.PHONY: setup demo test lint unit bench chaos openapi lock clean
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,10 @@ lint: setup
 
 unit: setup
 	$(BIN)/pytest tests/unit
+
+# Figures of this machine, as a Markdown table.
+bench: setup
+	@$(BIN)/python -m tests.bench
 
 # A storm of faults, kills and crashes, and the check of what is left of it.
 chaos: setup

@@ -86,11 +86,11 @@ def test_the_whole_journey(tenant: Tenant) -> None:
     assert [m["id"] for m in ok(tenant.http.get(f"/rentals/{rental['id']}/sms"))["items"]] == [message["id"]]
 
     history = tenant.events(rental["id"])
-    assert [event for event in history if event != "rental.deactivated"] == [
+    assert history.count("sms.received") == 1
+    assert [event for event in history if event not in ("rental.deactivated", "sms.received")] == [
         "rental.created",
         "rental.activating",
         "rental.activated",
-        "sms.received",
         "rental.expired",
         "rental.restored",
     ]

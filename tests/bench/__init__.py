@@ -1,0 +1,1 @@
+"""Measurements, never asserted: what the gateway's routes cost on this machine."""
