@@ -32,6 +32,7 @@ def create_app(settings: Settings, *, with_worker: bool = True) -> FastAPI:
         openapi_tags=openapi.TAGS,
         lifespan=lambda started: _lifespan(started, settings, with_worker=with_worker),
         redoc_url=None,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         separate_input_output_schemas=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},

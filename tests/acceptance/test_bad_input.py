@@ -107,6 +107,7 @@ def test_a_charset_is_fine(tenant: Tenant) -> None:
 
 def test_paths_and_methods_that_are_none(tenant: Tenant) -> None:
     problem(tenant.http.get("/nothing/here"), 404, "not_found")
+    problem(tenant.http.get("/rentals/"), 404, "not_found")
     answer = tenant.http.put("/rentals", json={})
     problem(answer, 405, "method_not_allowed")
     assert {"GET", "POST"} <= {method.strip() for method in answer.headers["allow"].split(",")}

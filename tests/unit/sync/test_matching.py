@@ -1,4 +1,4 @@
-"""Which orders can be what an operation made: by service, country, end, number, and the time they appeared."""
+"""Which orders can be what an operation made: by service, country, end, number, and when they appeared."""
 
 from __future__ import annotations
 
