@@ -20,7 +20,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from uuid_utils.compat import uuid7
@@ -214,8 +214,8 @@ async def _give_back(connection: AsyncConnection) -> None:
     """Return a connection to the pool; one that can't be rolled back in time is thrown away."""
     try:
         await _within(CHECKOUT_SECONDS, connection.close())
-    except (TimeoutError, DBAPIError):
-        with contextlib.suppress(TimeoutError, DBAPIError):
+    except (TimeoutError, SQLAlchemyError):
+        with contextlib.suppress(TimeoutError, SQLAlchemyError):
             await _within(CHECKOUT_SECONDS, connection.invalidate())
 
 

@@ -37,6 +37,8 @@ TENANTS, CALLERS_EACH, GATEWAYS = 8, 2, 2
 LIMITED, LIMIT = 0, Decimal(150)
 """One tenant has a spend limit; nothing may ever pass it."""
 
+MOST_FAULTS_WAITING = 2 * TENANTS
+
 REFUSALS = frozenset({FaultKind.REFUSE, FaultKind.RATE_LIMIT})
 
 SETTINGS = {
@@ -146,6 +148,9 @@ class Storm:
     def _bring_faults(self) -> None:
         chance = random.Random(self._chance.random())
         while not self._stop.wait(chance.uniform(0.02, 0.25)):
+            waiting = self._sandbox.sandbox.faults.waiting
+            if len(waiting) >= MOST_FAULTS_WAITING:
+                continue  # else an account that is never called would gather them
             kind = chance.choice(list(FaultKind))
             late = chance.uniform(0.1, 2.5) if chance.random() < 0.9 else chance.uniform(3, 8)
             fault = Fault(
@@ -157,7 +162,7 @@ class Storm:
                 seconds=late if kind is FaultKind.LATE else 2.0,
                 message=chance.choice(["out of stock", "Insufficient balance", "Mercury in retrograde"]),
             )
-            self._sandbox.sandbox.faults.waiting.append(fault)
+            waiting.append(fault)
             self._report.faults[f"{kind.value} {fault.when}"] += 1
 
     def _kill_gateways(self) -> None:
