@@ -124,10 +124,13 @@ def check(report: Report) -> Verdict:
         wrong.append(f"the limit of {limited['id']} was passed: {spent[limited['id']]}")
 
     were_unknown = {str(row["target"]) for row in unknown}
-    seconds = sorted(
-        (row["settled_at"] - row["sent_at"]).total_seconds()
-        for row in operations
-        if str(row["id"]) in were_unknown and row["settled_at"] is not None
+    found, absent = (
+        sorted(
+            (row["settled_at"] - row["sent_at"]).total_seconds()
+            for row in operations
+            if str(row["id"]) in were_unknown and row["state"] == state
+        )
+        for state in ("succeeded", "failed")
     )
     return Verdict(
         wrong,
@@ -144,10 +147,19 @@ def check(report: Report) -> Verdict:
             "unknown": len(were_unknown),
             "recovered late": _count(report, "rental.recovered"),
             "review": states["review"],
-            "seconds to settle (median)": round(statistics.median(seconds), 1) if seconds else None,
-            "seconds to settle (99 %)": round(seconds[int(len(seconds) * 0.99)], 1) if seconds else None,
+            "found": _spread(found),
+            "proven absent": _spread(absent),
         },
     )
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    """How many, and the seconds from sending to settling."""
+    if not seconds:
+        return {"count": 0}
+    slow = seconds[int(len(seconds) * 0.99)]
+    middle = statistics.median(seconds)
+    return {"count": len(seconds), "median seconds": round(middle, 1), "99 % seconds": round(slow, 1)}
 
 
 def _recovered(operations: list[dict[str, Any]], tenant_id: Any) -> Decimal:
