@@ -7,8 +7,10 @@ INSTALLED := $(VENV)/.installed
 
 SECONDS ?= 60
 SEED ?= 1
+SECRETS ?= 2000
+READERS ?= 4
 
-.PHONY: setup demo test lint unit bench chaos openapi lock clean
+.PHONY: setup demo test test-services lint unit lint-api bench bench-push bench-vault chaos chaos-push fuzz docs openapi lock clean
 
 setup: $(INSTALLED)
 
@@ -23,7 +25,13 @@ demo: setup
 	@$(BIN)/rentgate demo --port $(PORT)
 
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
+
+# Tests that need further real programs: Node.js, Redis and PgBouncer, which are installed on Debian if missing.
+test-services: setup
+	@command -v redis-server >/dev/null && command -v pgbouncer >/dev/null || \
+		{ apt-get update -qq && apt-get install --yes -qq --no-install-recommends redis-server pgbouncer; }
+	$(BIN)/pytest tests/services
 
 lint: setup
 	$(BIN)/ruff check .
@@ -34,13 +42,41 @@ lint: setup
 unit: setup
 	$(BIN)/pytest tests/unit
 
+# Needs Node.js; the linters come from the npm registry as locked in openapi/package-lock.json.
+lint-api:
+	cd openapi && npm ci --silent --no-audit --no-fund --ignore-scripts
+	cd openapi && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		npx --no-install redocly lint --max-problems 200 rentgate
+	cd openapi && npx --no-install spectral lint --fail-severity hint -r spectral.yaml openapi.json
+	cd openapi && npx --no-install spectral lint --fail-severity hint -r spectral-owasp.yaml openapi.json
+
 # Figures of this machine, as a Markdown table.
 bench: setup
 	@$(BIN)/python -m tests.bench
 
+# Looks at many accounts and rentals, and how soon a message is at its webhook.
+bench-push: setup
+	@$(BIN)/python -m tests.bench.push
+
+# Rotations of the vault while its secrets are in use.
+bench-vault: setup
+	@$(BIN)/python -m tests.bench.vault --secrets $(SECRETS) --readers $(READERS)
+
 # A storm of faults, kills and crashes, and the check of what is left of it.
 chaos: setup
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+# SMS all the while, and faults, kills and crashes; and the check of what came through.
+chaos-push: setup
+	$(BIN)/python -m tests.chaos --of messages --seconds $(SECONDS) --seed $(SEED)
+
+# Requests made up from the OpenAPI document, for long.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+# The site, with warnings as errors; the tests build it too.
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet --config-file .ci/mkdocs.yml
 
 openapi: setup
 	$(BIN)/rentgate openapi --output openapi/openapi.json

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -28,6 +29,8 @@ from uuid_utils.compat import uuid7
 from app.errors import DatabaseUnavailable
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 CHECKOUT_SECONDS = 2.5
 """How long a caller waits for a usable connection before it is told that the database is away."""
@@ -54,11 +57,15 @@ class Role(StrEnum):
     PLATFORM = "rentgate_platform"
 
 
+OWN_ROLE = "none"
+"""What Postgres calls the role of the login itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """In whose name a transaction acts."""
 
-    role: Role
+    role: Role | None
     tenant_id: UUID | None = None
     token_hash: bytes | None = None
 
@@ -66,6 +73,16 @@ class Access:
     def tenant(cls, tenant_id: UUID) -> Access:
         """One tenant's rows, and nothing else."""
         return cls(Role.APP, tenant_id)
+
+    @classmethod
+    def sealer(cls, tenant_id: UUID) -> Access:
+        """One tenant's audit trail, to seal and to verify."""
+        return cls(Role.WORKER, tenant_id)
+
+    @classmethod
+    def owner(cls, tenant_id: UUID) -> Access:
+        """One tenant's audit trail, to prune; only the owner's own login has this right."""
+        return cls(None, tenant_id)
 
     @classmethod
     def bearer(cls, token_hash: bytes) -> Access:
@@ -85,17 +102,26 @@ _UNMIGRATED = (
     psycopg.errors.InvalidParameterValue,  # what Postgres says to set_config('role', ...) without the role
 )
 
-_ACT_AS = sa.text(
-    "select set_config('role', :role, true), set_config('rentgate.tenant_id', :tenant_id, true),"
-    " set_config('rentgate.token_hash', :token_hash, true)"
+_BEGIN_AS = (
+    "begin; select set_config('role', '{role}', true), set_config('rentgate.tenant_id', '{tenant_id}', true),"
+    " set_config('rentgate.token_hash', '{token_hash}', true), set_config('lock_timeout', '10s', true),"
+    " set_config('statement_timeout', '20s', true),"
+    " set_config('idle_in_transaction_session_timeout', '30s', true)"
 )
+"""Begins a transaction in somebody's name, in one round trip: two statements, and so without parameters.
+What is put in is a role's name, an id and a hash in hex, none of which can hold a quote. The server ends what
+takes too long, so that nobody who has hung or died keeps others waiting for its locks.
+"""
 
 
 class Database:
     """The engine with its pool. Made once a process by the wiring; `aclose()` when it ends."""
 
-    def __init__(self, url: str, *, pool_size: int = 20) -> None:
-        self._engine = engine(url, pool_size=pool_size)
+    def __init__(self, url: str, *, pool_size: int = 20, through_pooler: bool = False) -> None:
+        """Connect lazily to a `postgresql://` URL, which may lead through a pooler in transaction mode."""
+        # "Autocommit" in the driver's sense: it adds no BEGIN of its own to ours.
+        made = engine(url, pool_size=pool_size, through_pooler=through_pooler)
+        self._engine = made.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self, access: Access) -> AsyncIterator[AsyncConnection]:
@@ -105,7 +131,7 @@ class Database:
             DatabaseUnavailable: no connection could be had in time, or it was lost on the way.
         """
         try:
-            connection = await _within(CHECKOUT_SECONDS, self._begin(access))
+            connection = await _within(CHECKOUT_SECONDS, self._begin(access), too_late=_give_back)
         except (TimeoutError, PoolTimeout, OSError):
             raise DatabaseUnavailable(retry_after=1) from None
         except DBAPIError as error:
@@ -137,13 +163,12 @@ class Database:
     async def _begin_once(self, access: Access) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
-            await connection.execute(
-                _ACT_AS,
-                {
-                    "role": access.role.value,
-                    "tenant_id": str(access.tenant_id) if access.tenant_id else "",
-                    "token_hash": access.token_hash.hex() if access.token_hash else "",
-                },
+            await connection.exec_driver_sql(
+                _BEGIN_AS.format(
+                    role=access.role.value if access.role else OWN_ROLE,
+                    tenant_id=access.tenant_id or "",
+                    token_hash=access.token_hash.hex() if access.token_hash else "",
+                )
             )
         except BaseException:
             await _give_back(connection)
@@ -183,44 +208,61 @@ class Database:
         await self._engine.dispose()
 
 
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+_abandoned: set[asyncio.Future[Any]] = set()
+"""Work that nobody waits for any more; held here, since asyncio itself doesn't keep it alive."""
+
+
+async def _within(
+    seconds: float,
+    work: Coroutine[Any, Any, T],
+    *,
+    too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+) -> T:
     """The result of some work if it comes in time; else the work is left to end by itself.
 
-    Cancelling and waiting would not do: the driver first asks the server to stop, and a server that hangs
-    keeps it waiting for seconds more.
+    Cancelling would not do: the driver first asks the server to stop, and a server that hangs keeps it
+    waiting for seconds more; and a connection that is cancelled on its way back is lost to the pool.
+
+    Args:
+        too_late: what to do with a result that comes when nobody waits for it any more.
 
     Raises:
         TimeoutError: it did not come in time.
     """
     task = asyncio.ensure_future(work)
+    taken = False
     try:
         await asyncio.wait({task}, timeout=seconds)
+        taken = task.done()
+        if not taken:
+            raise TimeoutError
+        return task.result()
     finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_forget)
-    if not task.done():
-        raise TimeoutError
-    return task.result()
+        if not taken:
+            _abandoned.add(task)
+            task.add_done_callback(lambda done: _let_go(done, too_late))
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
-    """Take note of what abandoned work came to, so that asyncio doesn't complain."""
-    if not task.cancelled():
-        task.exception()
+def _let_go(task: asyncio.Future[T], too_late: Callable[[T], Coroutine[Any, Any, None]] | None) -> None:
+    """Take note of what abandoned work came to."""
+    _abandoned.discard(task)
+    if task.cancelled() or task.exception() is not None or too_late is None:
+        return
+    cleaning = asyncio.ensure_future(too_late(task.result()))
+    _abandoned.add(cleaning)
+    cleaning.add_done_callback(_abandoned.discard)
 
 
 async def _give_back(connection: AsyncConnection) -> None:
-    """Return a connection to the pool; one that can't be rolled back in time is thrown away."""
-    try:
+    """Return a connection to the pool; one that can't be rolled back in time goes there when it can."""
+    with contextlib.suppress(TimeoutError, SQLAlchemyError):
         await _within(CHECKOUT_SECONDS, connection.close())
-    except (TimeoutError, SQLAlchemyError):
-        with contextlib.suppress(TimeoutError, SQLAlchemyError):
-            await _within(CHECKOUT_SECONDS, connection.invalidate())
 
 
 def _meaning(error: DBAPIError) -> DatabaseUnavailable | None:
     """What a driver's error means to the caller, if it is the database's absence rather than its no."""
+    if isinstance(error.orig, psycopg.errors.DeadlockDetected):
+        log.error("database.deadlock", why=error.orig.diag.message_detail)  # ours to mend; nothing is lost
     if lost(error):
         return DatabaseUnavailable(retry_after=1)
     if isinstance(error.orig, _UNMIGRATED):
@@ -228,15 +270,28 @@ def _meaning(error: DBAPIError) -> DatabaseUnavailable | None:
     return None
 
 
-def engine(url: str, *, pool_size: int = 20) -> AsyncEngine:
-    """An async engine on psycopg for a `postgresql://` URL, fit for a pooler in transaction mode."""
+PREPARED_AFTER = 3
+"""Executions of a statement on one connection after which the server keeps it parsed."""
+
+
+def engine(url: str, *, pool_size: int = 20, through_pooler: bool = False) -> AsyncEngine:
+    """An async engine on psycopg for a `postgresql://` URL.
+
+    Args:
+        through_pooler: prepare nothing, since a pooler in transaction mode may hand the next statement to
+            a server connection that does not know what was prepared on another.
+    """
     return create_async_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CHECKOUT_SECONDS,
         hide_parameters=True,  # parameters may hold ciphertexts and hashes; they belong in no exception
-        connect_args={"prepare_threshold": None, "connect_timeout": 2},
+        skip_autocommit_rollback=False,  # our transactions are begun by hand, and have to be ended so
+        connect_args={
+            "prepare_threshold": None if through_pooler else PREPARED_AFTER,
+            "connect_timeout": 2,
+        },
     )
 
 

@@ -362,7 +362,7 @@ class IdempotencyKeyReused(Unprocessable):
 
 
 class RateLimited(RentgateError):
-    """Too many requests: of this key beyond its limit, or with wrong tokens from this address."""
+    """Too many requests: beyond the key's or the tenant's limit, or with wrong tokens from this address."""
 
     code, status, title = "rate_limited", 429, "Too many requests"
     remedy = "Wait as long as Retry-After says."
@@ -437,6 +437,15 @@ class DatabaseUnavailable(Unavailable):
 
     code, title = "database_unavailable", "The database is unavailable"
     remedy = "Try again after Retry-After; with an Idempotency-Key that is safe."
+
+
+class VaultUnavailable(Unavailable):
+    """What keeps the vault's key, or the secret that an upstream key refers to, can't be reached or gives
+    none, so that the upstream key can't be opened.
+    """
+
+    code, title = "vault_unavailable", "The vault's key service is unavailable"
+    remedy = "Try again after Retry-After; nothing was spent."
 
 
 class NotReady(Unavailable):

@@ -35,6 +35,7 @@ SYSTEM_USER = "pgserver"
 LONGEST_SOCKET_DIR = 90
 """A Unix socket's whole path may have about 107 characters."""
 
+SOCKET_LOCK = ".s.PGSQL.5432.lock"
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 60.0, 30.0, 0.05
 
 
@@ -208,14 +209,16 @@ class EmbeddedPostgres:
         return found if found.socket_dir and _is_postgres(found.pid) else None
 
     def _forget_stale_pid(self) -> None:
-        """Remove a pid file whose number now belongs to another program, which Postgres would wait for."""
-        path = self._cluster / "postmaster.pid"
-        try:
-            pid = int(path.read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            return
-        if psutil.pid_exists(pid) and not _is_postgres(pid):
-            path.unlink(missing_ok=True)
+        """Remove the server's and its socket's lock if their number now belongs to another program, or to a
+        server that ended and isn't collected yet: Postgres would take either for a living one.
+        """
+        for path in (self._cluster / "postmaster.pid", self._home / SOCKET_LOCK):
+            try:
+                pid = int(path.read_text().split("\n", 1)[0])
+            except (OSError, ValueError):
+                continue
+            if psutil.pid_exists(pid) and not _is_postgres(pid):
+                path.unlink(missing_ok=True)
 
     def _shut_down(self) -> None:
         running = self._running()

@@ -13,6 +13,9 @@ CURRENCY: Final = "USD"
 
 SHORTEST_RENTAL_DAYS, LONGEST_RENTAL_DAYS = 7, 90
 
+LONGEST_PROLONGING_BY_DAYS = 6
+"""More is prolonged by weeks or months (seen in public clients of `prolong_max`)."""
+
 
 class PeriodUnit(StrEnum):
     """How the upstream counts time (its `dtype`)."""

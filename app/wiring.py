@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,19 +15,42 @@ from sqlalchemy.engine import make_url
 from app import migrate
 from app.accounts.calls import UpstreamCalls
 from app.accounts.pace import Limit, Pace
+from app.audit.seals import Hash
 from app.catalog.service import Catalog
-from app.database import Database
+from app.database import Access, Database, Role
 from app.errors import RentgateError
+from app.events.notifications import Notifications
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
+from app.rentals import outcomes
+from app.rentals import repository as rental_repository
+from app.rentals.calls import call_of
+from app.rentals.changes import Changes
+from app.rentals.reading import OrderReader
+from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
 from app.sync.looks import Intervals, Looker
+from app.sync.refresh import Refresher
 from app.telemetry import Metrics
+from app.telemetry.redaction import hide
+from app.tenants import service as tenants
+from app.tenants.issuer import Issuer
+from app.tenants.recognition import Recognition
 from app.upstream.client import UpstreamClient
 from app.upstream.transport import Transport
+from app.vault.homes import Homes, home
 from app.vault.keyring import Keyring, kept_vault_key
+from app.vault.resolver import Resolver
+from app.vault.rotation import Rotations
 from app.vault.service import Vault
+from app.vault.sources import sources
+from app.webhooks import repository as webhooks
+from app.webhooks.dispatcher import Dispatcher
+from app.webhooks.sender import Sender
+
+AUDIT = "audit"
+"""What the audit trail's hashes are made for, so that no other hash can stand for one."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,14 +75,32 @@ class Services:
 
     settings: Settings
     database: Database
+    recognition: Recognition
     keyring: Keyring
     vault: Vault
+    rotations: Rotations
+    pace: Pace
     calls: UpstreamCalls
     catalog: Catalog
-    executor: Executor
+    executor: Executor[Rental]
     rentals: Rentals
+    changes: Changes
     looker: Looker
+    refresher: Refresher
+    notifications: Notifications
+    dispatcher: Dispatcher
     metrics: Metrics
+
+    async def audit_hash(self) -> Hash:
+        """The keyed hash that seals audit trails; its key is in the vault.
+
+        Raises:
+            VaultKeyUnusable: the vault key is not the one that this vault was made with.
+        """
+        await self.keyring.make_ready(self.database)
+        async with self.database.transaction(Access(Role.APP)) as connection:
+            fingerprints = await self.keyring.unlock(connection)
+        return partial(fingerprints.of, AUDIT)
 
 
 @asynccontextmanager
@@ -101,8 +143,55 @@ def vault_key(settings: Settings) -> str:
         return kept_vault_key(Path(settings.data_dir))
     raise SettingMissing(
         "RENTGATE_VAULT_KEY has to be set when RENTGATE_DATABASE_URL is: 32 bytes in base64 (as made by"
-        " `openssl rand -base64 32`), or file:<path>."
+        " `openssl rand -base64 32`), file:<path>, or the key of a key service."
     )
+
+
+def vault_homes(settings: Settings) -> Homes:
+    """The vault key's home, and those of the keys before it.
+
+    Raises:
+        SettingMissing: there is no vault key.
+        VaultKeyUnusable: a key is malformed, or what its home needs is missing.
+    """
+    token = settings.hcvault_token.get_secret_value() if settings.hcvault_token else None
+    former = settings.vault_old_keys.get_secret_value().split(",") if settings.vault_old_keys else []
+    return Homes(
+        home(vault_key(settings), hcvault_token=token),
+        [home(text, hcvault_token=token) for text in former if text.strip()],
+    )
+
+
+def references(settings: Settings) -> Resolver:
+    """What reads the upstream keys that are references, by the kinds that are on.
+
+    Raises:
+        ReferencesUnusable: what one of them needs is missing.
+    """
+    token = settings.hcvault_token.get_secret_value() if settings.hcvault_token else None
+    found = sources(settings.reference_kinds, hcvault_addr=settings.hcvault_addr, hcvault_token=token)
+    return Resolver(found, tenants.reference_prefixes, settings.reference_cache_seconds)
+
+
+def token_issuer(settings: Settings) -> Issuer | None:
+    """The platform's own issuer of tokens, if there is one."""
+    if settings.jwt_jwks_url is None or settings.jwt_issuer is None or settings.jwt_audience is None:
+        return None
+    return Issuer(
+        settings.jwt_jwks_url,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        tenant_claim=settings.jwt_tenant_claim,
+        scope_claim=settings.jwt_scope_claim,
+    )
+
+
+def warn_of_local_vault_key(settings: Settings) -> None:
+    """Say in the log that a vault key is kept by the process itself, where it guards more than a trial."""
+    if settings.database_url is not None and not vault_homes(settings).current.remote:
+        log.warning(
+            "vault.key_is_local", advice="Who reads this process's settings can open the vault; use a KMS."
+        )
 
 
 @asynccontextmanager
@@ -111,45 +200,77 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
 
     Raises:
         VaultKeyUnusable: the vault key is malformed.
+        ReferencesUnusable: a kind of references lacks what it needs.
         SettingMissing: there is no vault key.
     """
-    database = Database(database_url)
+    hide(*(s.get_secret_value() for s in (settings.admin_token, settings.hcvault_token) if s is not None))
+    listen_url = settings.database_listen_url
+    database = Database(database_url, through_pooler=listen_url is not None)
+    notifications = Notifications(listen_url.get_secret_value() if listen_url else database_url)
     transport = Transport(settings.upstream_url, settings.upstream_timeout)
+    sender = Sender(allow_private=settings.webhook_allow_private)
+    issuer = token_issuer(settings)
     try:
-        keyring = Keyring(vault_key(settings))
+        keyring = Keyring(vault_homes(settings), settings.vault_cache_seconds)
         metrics = Metrics()
         metrics.watch_connections(database.connections_in_use)
-        vault = Vault(keyring)
+        vault = Vault(database, keyring, references(settings))
         pace = Pace(
             database,
+            metrics,
             account=Limit(settings.upstream_rate, settings.upstream_burst),
             everything=Limit(settings.upstream_global_rate, max(1.0, settings.upstream_global_rate)),
             patience=settings.upstream_timeout,
         )
-        calls = UpstreamCalls(database, vault, UpstreamClient(transport), pace, metrics)
+        calls = UpstreamCalls(
+            database,
+            vault,
+            UpstreamClient(transport),
+            pace,
+            metrics,
+            listed_order_ids=rental_repository.listed_order_ids,
+        )
         catalog = Catalog(calls, countries_ttl=settings.countries_ttl, offers_ttl=settings.offers_ttl)
         executor = Executor(
             database,
             calls,
+            call_of,
+            outcomes,
             call_timeout=settings.upstream_timeout,
             purchase_wait=settings.purchase_wait,
         )
         intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
-        looker = Looker(database, calls, intervals, metrics, call_timeout=settings.upstream_timeout)
-        rentals = Rentals(database, vault, catalog, calls, executor)
+        looker = Looker(database, calls, intervals, metrics)
+        notifications.start()
+        reader = OrderReader(database, calls)
+        changes = Changes(database, catalog, calls, executor, reader)
+        rentals = Rentals(
+            database, vault, catalog, calls=calls, executor=executor, reader=reader, changes=changes
+        )
         yield Services(
             settings,
             database,
+            Recognition(database, issuer),
             keyring,
             vault,
+            Rotations(database, keyring, webhooks.seal_anew),
+            pace,
             calls,
             catalog,
             executor,
             rentals,
+            changes,
             looker,
+            Refresher(database, looker, call_timeout=settings.upstream_timeout),
+            notifications,
+            Dispatcher(database, keyring, sender, notifications, metrics),
             metrics,
         )
         await executor.drain()
     finally:
+        await notifications.aclose()
         await transport.aclose()
+        await sender.aclose()
+        if issuer is not None:
+            await issuer.aclose()
         await database.aclose()

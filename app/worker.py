@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from uuid import UUID
+from datetime import timedelta
 
 import sqlalchemy as sa
 import structlog
 
-from app.accounts import schedule
+from app.accounts import overview as accounts
 from app.audit import repository as audit
+from app.audit import seals
 from app.audit.caller import background
 from app.audit.models import upstream_usage
 from app.database import WORKER, Access
 from app.errors import RentgateError
 from app.idempotency import repository as idempotency
-from app.operations import ledger
+from app.operations import lookup
+from app.operations.states import State
+from app.rentals import auto_prolong, expiring
 from app.rentals.models import rentals
 from app.sync.orphans import adopt_orphans
+from app.sync.watching import Watching
+from app.webhooks import deliveries
 from app.wiring import Services
 
-LOOKS_AT_ONCE = 20
+WAITING_AT_ONCE = 20
 TICK_SECONDS = 0.5
+MOMENT_SECONDS = 0.02
 HOUSEKEEPING_SECONDS = 60.0
+SEAL_SECONDS = 2.0
+EXPIRING_SECONDS = 5.0
+EXPIRING_AT_ONCE = 100
+TRAILS_AT_ONCE = 100
 MEASURE_SECONDS = 5.0
+ROTATION_SECONDS = 2.0
+ROTATION_STEPS = 20
 
 log = structlog.get_logger(__name__)
 
@@ -34,19 +46,30 @@ class Worker:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._looking: dict[UUID, asyncio.Task[None]] = {}
+        self._watching = Watching(
+            services.database, services.looker, services.notifications, services.metrics
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a look that is under way is finished."""
         loops = [
-            self._every(TICK_SECONDS, self._start_due_looks, stop),
+            self._watch(stop),
             self._every(TICK_SECONDS, self._adopt, stop),
             self._every(HOUSEKEEPING_SECONDS, self._keep_house, stop),
+            self._every(SEAL_SECONDS, self._seal, stop),
+            self._every(EXPIRING_SECONDS, self._tell_of_ends, stop),
+            self._every(EXPIRING_SECONDS, self._prolong_by_plan, stop),
+            self._services.dispatcher.run(stop),
             self._every(MEASURE_SECONDS, self._measure, stop),
+            self._every(ROTATION_SECONDS, self._rotate, stop),
         ]
         await asyncio.gather(*loops)
-        if self._looking:
-            await asyncio.wait(self._looking.values())
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """Look at accounts; `stop` gives them back to the other workers."""
+        with self._watching.listening():
+            await self._every(MOMENT_SECONDS, self._watching.step, stop)
+            await self._watching.stop()
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Repeat a step; one that fails is logged and tried again, since the background must never end."""
@@ -63,26 +86,8 @@ class Worker:
             except TimeoutError:
                 continue
 
-    async def _start_due_looks(self) -> None:
-        room = LOOKS_AT_ONCE - len(self._looking)
-        if room <= 0:
-            return
-        async with self._services.database.transaction(WORKER) as connection:
-            due = await schedule.due(connection, room)
-        for tenant_id, upstream_key_id in due:
-            if upstream_key_id not in self._looking:
-                self._looking[upstream_key_id] = asyncio.ensure_future(self._look(tenant_id, upstream_key_id))
-
-    async def _look(self, tenant_id: UUID, upstream_key_id: UUID) -> None:
-        try:
-            await self._services.looker.look_if_due(tenant_id, upstream_key_id)
-        except Exception:
-            log.exception("worker.look_crashed", upstream_key_id=str(upstream_key_id))
-        finally:
-            self._looking.pop(upstream_key_id, None)
-
     async def _adopt(self) -> None:
-        await adopt_orphans(self._services.database)
+        await adopt_orphans(self._services.database, self._services.executor.resume)
         await self._activate_bought()
 
     async def _activate_bought(self) -> None:
@@ -91,22 +96,70 @@ class Worker:
             rentals.c.activate_after < sa.func.clock_timestamp()
         )
         async with self._services.database.transaction(WORKER) as connection:
-            waiting = (await connection.execute(query.limit(LOOKS_AT_ONCE))).all()
+            waiting = (await connection.execute(query.limit(WAITING_AT_ONCE))).all()
         for row in waiting:
             try:
-                await self._services.rentals.activate(background(row.tenant_id), row.id, None)
+                await self._services.changes.activate(background(row.tenant_id), row.id, None)
             except RentgateError as error:
                 log.info("rental.activation_failed", rental_id=str(row.id), code=error.code)
 
+    async def _rotate(self) -> None:
+        """Go on with a rotation of the vault, if nobody else does."""
+        for _ in range(ROTATION_STEPS):
+            if not await self._services.rotations.step():
+                return
+
+    async def _tell_of_ends(self) -> None:
+        """Tell of rentals that end soon."""
+        async with self._services.database.transaction(WORKER) as connection:
+            found = await expiring.due(connection, EXPIRING_AT_ONCE)
+        for tenant_id, rental_id in found:
+            async with self._services.database.transaction(Access.tenant(tenant_id)) as connection:
+                await expiring.tell(connection, tenant_id, rental_id)
+
+    async def _prolong_by_plan(self) -> None:
+        """Prolong rentals that end soon, and whose tenants want that."""
+        async with self._services.database.transaction(WORKER) as connection:
+            found = await auto_prolong.due(connection, EXPIRING_AT_ONCE)
+        prolonging = [
+            self._services.changes.prolong_by_plan(background(tenant_id), rental_id)
+            for tenant_id, rental_id in found
+        ]
+        for ended in await asyncio.gather(*prolonging, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                log.error("rental.auto_prolong_crashed", exc_info=ended)
+
     async def _measure(self) -> None:
         async with self._services.database.transaction(WORKER) as connection:
-            self._services.metrics.open_operations(*await ledger.open_by_state(connection))
-            self._services.metrics.look_age(await schedule.oldest_look_age(connection))
+            operations = await lookup.open_by_state(connection)
+            look_age = await accounts.oldest_look_age(connection)
+            queue = await deliveries.queue(connection)
+        self._services.metrics.measured(
+            {state.value: standing.count for state, standing in operations.items()},
+            oldest_unknown=operations[State.UNKNOWN].oldest_seconds,
+            look_age=look_age,
+            deliveries_due=queue.due,
+            oldest_delivery=queue.oldest_due_seconds,
+        )
+
+    async def _seal(self) -> None:
+        """Seal what was written to the audit trails since."""
+        database = self._services.database
+        async with database.transaction(WORKER) as connection:
+            tenants = await seals.unsealed_tenants(connection, TRAILS_AT_ONCE)
+        if tenants:
+            keyed = await self._services.audit_hash()
+        for tenant_id in tenants:
+            sealed = seals.AT_ONCE
+            while sealed == seals.AT_ONCE:
+                async with database.transaction(Access.sealer(tenant_id)) as connection:
+                    sealed = await seals.seal(connection, tenant_id, keyed)
 
     async def _keep_house(self) -> None:
         database = self._services.database
         async with database.transaction(WORKER) as connection:
             await idempotency.delete_old(connection)
+            await deliveries.delete_old(connection, timedelta(days=self._services.settings.events_kept_days))
             hour = sa.func.date_trunc("hour", sa.func.now())
             tenants = await connection.scalars(
                 sa.select(upstream_usage.c.tenant_id).where(upstream_usage.c.hour < hour).distinct()

@@ -66,7 +66,12 @@ def database_urls(make_database: MakeDatabase) -> DatabaseUrls:
 @pytest.fixture
 def superuser_url(postgres: str, database_urls: DatabaseUrls) -> str:
     """The test's own database in the superuser's name, who sees everything."""
-    name = make_url(database_urls.app).database
+    return superuser_of(postgres, database_urls.app)
+
+
+def superuser_of(postgres: str, url: str) -> str:
+    """The database that a URL names, in the superuser's name."""
+    name = make_url(url).database
     return make_url(postgres).set(database=name).render_as_string(hide_password=False)
 
 

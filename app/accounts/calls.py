@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.breaker import Breaker
 from app.accounts.pace import Pace
+from app.accounts.trials import ListedOrderIds, Trials
 from app.audit import repository as audit
-from app.audit.caller import Caller
+from app.audit.caller import Caller, background
+from app.audit.repository import Entry
 from app.database import Access, Database
-from app.errors import RentgateError, UpstreamKeyRejected, UpstreamTimeout, UpstreamUnavailable
+from app.errors import (
+    RentgateError,
+    UpstreamAccountDiffers,
+    UpstreamKeyInUse,
+    UpstreamKeyRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from app.events import repository as events
 from app.events.types import EventType
-from app.telemetry import Metrics
+from app.telemetry import Metrics, traces
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.wire import Order
-from app.vault.service import ACTIVE, REJECTED, Vault
+from app.vault.service import Vault
+from app.vault.stored import ACTIVE, REJECTED
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class WatchedAccount:
+    """An account as the background calls it, again and again.
+
+    Attributes:
+        api_key: its plain key while it may be kept; whoever is told of news of the key forgets it.
+        uses: calls that are not in the audit trail's sums yet, by method and outcome.
+    """
+
+    tenant_id: UUID
+    upstream_key_id: UUID
+    api_key: str | None = field(default=None, repr=False)
+    uses: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class UpstreamCalls:
     """Makes every upstream call of a process; each waits for its turn and is counted."""
 
     def __init__(
-        self, database: Database, vault: Vault, client: UpstreamClient, pace: Pace, metrics: Metrics
+        self,
+        database: Database,
+        vault: Vault,
+        client: UpstreamClient,
+        pace: Pace,
+        metrics: Metrics,
+        *,
+        listed_order_ids: ListedOrderIds,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -38,6 +75,8 @@ class UpstreamCalls:
         self._pace = pace
         self._breaker = Breaker()
         self._metrics = metrics
+        self.trials = Trials(database, vault, self.try_secret, listed_order_ids)
+        self._taking: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def read(
         self,
@@ -45,49 +84,69 @@ class UpstreamCalls:
         upstream_key_id: UUID,
         method: str,
         call: Callable[[UpstreamClient, str], Awaitable[T]],
-        *,
-        patient: bool = False,
     ) -> T:
         """Make a call that spends and changes nothing, and put it into the audit trail.
 
         Args:
-            caller: who caused it; the background goes behind callers, and its calls are only summed up.
+            caller: who caused it; the background's own calls are only summed up.
             method: the upstream's name of the call, for audit and metrics.
             call: makes it, given the client and the plain key.
-            patient: wait as a caller does, though the background asks: a money call hangs on the answer.
 
         Raises:
             RentgateError: what went wrong, fit for the caller.
         """
         try:
-            result = await self.send(
-                caller, upstream_key_id, method, call, background=caller.is_background and not patient
-            )
+            result = await self.send(caller, upstream_key_id, method, call)
         except CallFailed as failure:
             await self._note(caller, upstream_key_id, method, failure.error.code)
             raise failure.error from None
         await self._note(caller, upstream_key_id, method, audit.SUCCEEDED)
         return result
 
+    @asynccontextmanager
+    async def noting(self, caller: Caller) -> AsyncIterator[list[Entry]]:
+        """Collects rows of the audit trail that the block's transaction takes along; those that none took
+        are written at its end. Saves a commit where something is asked right before something is done.
+        """
+        notes: list[Entry] = []
+        try:
+            yield notes
+        finally:
+            if notes:
+                async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                    await audit.record_all(connection, caller, notes)
+
     async def read_keyless(
-        self, method: str, call: Callable[[UpstreamClient], Awaitable[T]], *, caller: Caller | None
+        self,
+        method: str,
+        call: Callable[[UpstreamClient], Awaitable[T]],
+        *,
+        caller: Caller | None,
+        notes: list[Entry] | None = None,
     ) -> T:
-        """Make a call that needs no account, for a caller or for the gateway's own cache.
+        """Make a call that needs no account.
+
+        Args:
+            caller: who caused it; None for a check from the shell, which leaves no trail.
+            notes: where its row of the audit trail goes, if the caller of this method sees to it.
 
         Raises:
             RentgateError: what went wrong, fit for the caller.
         """
-        await self._pace.wait_for_turn(None, background=False)
+        await self._pace.wait_for_turn(None)
         outcome = audit.SUCCEEDED
         try:
-            return await self._counted(method, lambda: call(self._client))
+            return await self._counted(method, None, lambda: call(self._client))
         except CallFailed as failure:
             outcome = failure.error.code
             raise failure.error from None
         finally:
-            if caller is not None:
+            entry = Entry(f"upstream.{method}", outcome=outcome)
+            if notes is not None:
+                notes.append(entry)
+            elif caller is not None:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                    await audit.record(connection, caller, f"upstream.{method}", outcome=outcome)
+                    await audit.record_all(connection, caller, [entry])
 
     async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> tuple[Order, ...]:
         """The orders that a secret shows which is not stored (yet) in this key's place.
@@ -96,9 +155,9 @@ class UpstreamCalls:
             UpstreamKeyRejected: the upstream does not accept it.
             RentgateError: what else went wrong, fit for the caller.
         """
-        await self._pace.wait_for_turn(upstream_key_id, background=False)
+        await self._pace.wait_for_turn(upstream_key_id)
         try:
-            found = await self._counted("orders", lambda: self._client.orders(api_key))
+            found = await self._counted("orders", upstream_key_id, lambda: self._client.orders(api_key))
         except CallFailed as failure:
             await self._note_trial(caller, upstream_key_id, failure.error.code)
             raise failure.error from None
@@ -115,8 +174,6 @@ class UpstreamCalls:
         upstream_key_id: UUID,
         method: str,
         call: Callable[[UpstreamClient, str], Awaitable[T]],
-        *,
-        background: bool = False,
     ) -> T:
         """Make a call once, leaving the audit trail to the caller of this method.
 
@@ -124,20 +181,102 @@ class UpstreamCalls:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            await self.wait_for_turn(upstream_key_id, background=background)
+            await self._pace.wait_for_turn(upstream_key_id)
+            await self.make_ready(caller.tenant_id, upstream_key_id)
             async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
                 api_key = await self.open_key(connection, caller.tenant_id, upstream_key_id)
         except RentgateError as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
         return await self.fire(caller, upstream_key_id, method, lambda client: call(client, api_key))
 
-    async def wait_for_turn(self, upstream_key_id: UUID, *, background: bool = False) -> None:
-        """Wait for the account's turn.
+    async def watch(
+        self,
+        account: WatchedAccount,
+        method: str,
+        call: Callable[[UpstreamClient, str], Awaitable[T]],
+        *,
+        patient: bool,
+    ) -> T:
+        """Make a call for the background, which goes behind callers; it is counted with the account.
+
+        Args:
+            patient: wait as a caller does: a money call hangs on the answer.
+
+        Raises:
+            NotYet: callers leave no room now.
+            RentgateError: what went wrong.
+        """
+        if patient:
+            await self._pace.wait_for_turn(account.upstream_key_id)
+        else:
+            await self._pace.wait_for_spare(account.upstream_key_id)
+        if account.api_key is None:
+            await self.make_ready(account.tenant_id, account.upstream_key_id)
+            async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+                api_key = await self.open_for(connection, account)
+        else:
+            api_key = account.api_key
+        outcome = audit.SUCCEEDED
+        try:
+            return await self.fire(
+                background(account.tenant_id),
+                account.upstream_key_id,
+                method,
+                lambda client: call(client, api_key),
+            )
+        except CallFailed as failure:
+            outcome = failure.error.code
+            raise failure.error from None
+        finally:
+            account.uses[method, outcome] += 1
+
+    async def open_for(self, connection: AsyncConnection, account: WatchedAccount) -> str:
+        """Open the key of a watched account, and keep it in memory if its home is here.
+
+        Raises:
+            NotFound: it was deleted meanwhile.
+        """
+        opened = await self._vault.open_secret(connection, account.tenant_id, account.upstream_key_id)
+        account.api_key = None if opened.kept_elsewhere else opened.secret
+        return opened.secret
+
+    async def accept(self, connection: AsyncConnection, account: WatchedAccount) -> None:
+        """Note that the upstream accepts an account's key: one that was rejected has proven itself again."""
+        await self._vault.set_status(connection, account.tenant_id, account.upstream_key_id, ACTIVE)
+
+    async def draw(self, connection: AsyncConnection, upstream_key_id: UUID) -> float:
+        """Take the account's next turn for a caller: the seconds until it comes.
 
         Raises:
             UpstreamBusy: it would come too late.
         """
-        await self._pace.wait_for_turn(upstream_key_id, background=background)
+        return await self._pace.draw(connection, upstream_key_id)
+
+    async def make_ready(self, tenant_id: UUID, upstream_key_id: UUID) -> None:
+        """Have the vault ready to open a key; to be called before the transaction that does.
+
+        A secret that was replaced at its source is tried before it is used, and only once at a time.
+
+        Raises:
+            VaultUnavailable: the service that keeps the vault's key, or the secret, can't be asked.
+            UpstreamKeyRejected: the secret at the key's reference now is no good, or another account's.
+            RentgateError: what else went wrong with trying it.
+        """
+        if await self._vault.make_key_ready(tenant_id, upstream_key_id) is None:
+            return
+        async with self._taking.setdefault(upstream_key_id, asyncio.Lock()):
+            rotated = await self._vault.make_key_ready(tenant_id, upstream_key_id)
+            if rotated is None:
+                return
+            gateway = background(tenant_id)
+            try:
+                await self.trials.replace(
+                    gateway, upstream_key_id, rotated.secret, reference=rotated.reference, rotated=True
+                )
+            except (UpstreamKeyRejected, UpstreamAccountDiffers, UpstreamKeyInUse) as refusal:
+                await self._mark_rejected(gateway, upstream_key_id)
+                why = f"The secret that is at the key's reference now is not taken: {refusal.title}."
+                raise UpstreamKeyRejected(why) from None
 
     async def open_key(self, connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> str:
         """The account's plain key, for a call that is made at once.
@@ -145,7 +284,7 @@ class UpstreamCalls:
         Raises:
             NotFound: it was deleted meanwhile.
         """
-        return await self._vault.open_secret(connection, tenant_id, upstream_key_id)
+        return (await self._vault.open_secret(connection, tenant_id, upstream_key_id)).secret
 
     async def fire(
         self,
@@ -160,40 +299,47 @@ class UpstreamCalls:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            return await self._counted(method, lambda: call(self._client))
+            return await self._counted(method, upstream_key_id, lambda: call(self._client))
         except CallFailed as failure:
             if isinstance(failure.error, UpstreamKeyRejected):
+                self._vault.doubt(upstream_key_id)
                 await self._mark_rejected(caller, upstream_key_id)
             raise
 
-    async def _counted(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _counted(
+        self, method: str, upstream_key_id: UUID | None, call: Callable[[], Awaitable[T]]
+    ) -> T:
         try:
             self._breaker.pass_or_refuse()
         except UpstreamUnavailable as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
         started = time.monotonic()
         outcome = audit.SUCCEEDED
-        try:
-            result = await call()
-        except CallFailed as failure:
-            outcome = failure.error.code
-            if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
-                self._breaker.failed()
+        account = None if upstream_key_id is None else str(upstream_key_id)
+        told = {"rentgate.upstream.method": method, "rentgate.upstream_key_id": account}
+        with traces.span(f"upstream {method}", told, kind=traces.CLIENT) as span:
+            try:
+                result = await call()
+            except CallFailed as failure:
+                outcome = failure.error.code
+                span.fail(outcome)
+                if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
+                    self._breaker.failed()
+                else:
+                    self._breaker.answered()
+                raise
             else:
                 self._breaker.answered()
-            raise
-        else:
-            self._breaker.answered()
-            return result
-        finally:
-            self._metrics.upstream_call(method, outcome, time.monotonic() - started)
+                return result
+            finally:
+                span.note({"rentgate.outcome": outcome})
+                self._metrics.upstream_call(method, outcome, time.monotonic() - started)
 
     async def _note(self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if caller.is_background:
-                await audit.count_background_call(
-                    connection, caller.tenant_id, upstream_key_id, method, outcome
-                )
+                uses = audit.Uses(caller.tenant_id, upstream_key_id, method, outcome, 1)
+                await audit.count_background_calls(connection, [uses])
             else:
                 await audit.record(
                     connection, caller, f"upstream.{method}", target=upstream_key_id, outcome=outcome

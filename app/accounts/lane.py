@@ -37,6 +37,44 @@ def lease_seconds(call_timeout: float) -> float:
     return SEND_WITHIN + call_timeout + MARGIN
 
 
+_UNTIL = sa.func.clock_timestamp() + sa.bindparam("lasts", type_=sa.Interval)
+
+_TAKE = (
+    insert(money_lanes)
+    .values(
+        tenant_id=sa.bindparam("tenant"),
+        upstream_key_id=sa.bindparam("account"),
+        holder=sa.bindparam("holder"),
+        fence=1,
+        held_until=_UNTIL,
+    )
+    .on_conflict_do_update(
+        constraint=money_lanes.primary_key,
+        set_={
+            "holder": sa.bindparam("holder", type_=sa.Uuid),
+            "fence": money_lanes.c.fence + 1,
+            "held_until": _UNTIL,
+        },
+        where=sa.or_(
+            money_lanes.c.holder.is_(None),
+            money_lanes.c.holder == sa.bindparam("holder"),
+            money_lanes.c.held_until < sa.func.clock_timestamp(),
+        ),
+    )
+    .returning(money_lanes.c.fence)
+)
+
+_RELEASE = (
+    money_lanes.update()
+    .where(
+        money_lanes.c.tenant_id == sa.bindparam("tenant"),
+        money_lanes.c.upstream_key_id == sa.bindparam("account"),
+        money_lanes.c.holder == sa.bindparam("holding"),
+    )
+    .values(holder=None)
+)
+
+
 async def take(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: float
 ) -> Lease | None:
@@ -45,32 +83,16 @@ async def take(
     The deadline is reckoned from before the database answered, so that it is never too late.
     """
     asked_at = time.monotonic()
-    until = sa.func.clock_timestamp() + timedelta(seconds=lease_seconds(call_timeout))
-    statement = insert(money_lanes).values(
-        tenant_id=tenant_id, upstream_key_id=upstream_key_id, holder=holder, fence=1, held_until=until
-    )
-    fence = await connection.scalar(
-        statement.on_conflict_do_update(
-            constraint=money_lanes.primary_key,
-            set_={"holder": holder, "fence": money_lanes.c.fence + 1, "held_until": until},
-            where=sa.or_(
-                money_lanes.c.holder.is_(None),
-                money_lanes.c.holder == holder,
-                money_lanes.c.held_until < sa.func.clock_timestamp(),
-            ),
-        ).returning(money_lanes.c.fence)
-    )
+    given = {
+        "tenant": tenant_id,
+        "account": upstream_key_id,
+        "holder": holder,
+        "lasts": timedelta(seconds=lease_seconds(call_timeout)),
+    }
+    fence = await connection.scalar(_TAKE, given)
     return None if fence is None else Lease(fence, asked_at + SEND_WITHIN)
 
 
 async def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:
     """Give the lane back, if this holder still has it."""
-    await connection.execute(
-        money_lanes.update()
-        .where(
-            money_lanes.c.tenant_id == tenant_id,
-            money_lanes.c.upstream_key_id == upstream_key_id,
-            money_lanes.c.holder == holder,
-        )
-        .values(holder=None)
-    )
+    await connection.execute(_RELEASE, {"tenant": tenant_id, "account": upstream_key_id, "holding": holder})

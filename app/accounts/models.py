@@ -37,16 +37,34 @@ account_looks = sa.Table(
     metadata,
     sa.Column("tenant_id", sa.Uuid, primary_key=True),
     sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
-    sa.Column("due_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    sa.Column("due_at", Timestamp, server_default=sa.func.now()),
+    sa.Column("at_once", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("holder", sa.Uuid),
     sa.Column("held_until", Timestamp),
+    sa.Column("asked_until", Timestamp),
+    sa.Column("next_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("looked_at", Timestamp),
     sa.Column("tried_at", Timestamp),
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error_code", sa.Text),
+    sa.Column("wanted_until", Timestamp),
+    sa.Column("archive_due_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
     sa.ForeignKeyConstraint(
         ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
     ),
     sa.Index(None, "due_at"),
-    comment="When each account is looked at next, and by whom it is being looked at.",
+    sa.Index(None, "holder"),
+    sa.Index(None, "looked_at"),
+    sa.Index(None, "next_at"),
+    comment="When each account is looked at next, and who holds it to do so.",
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("alive_until", Timestamp, nullable=False),
+    sa.Column("started_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    comment="The background processes; past its time one is dead, and its accounts are anybody's.",
 )

@@ -1,4 +1,8 @@
-"""When each account is looked at next, and the claim that keeps two workers from looking at once."""
+"""When each account is looked at next, who wants it sooner, and the claim on it for one look.
+
+An account's row here is locked before its rentals, its orders and its key: all that changes any of them takes
+the locks in that order, so that no two transactions ever wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,30 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import account_looks
+from app.accounts.models import account_looks, workers
+from app.events.notifications import CHANNEL, TOLD, announce
 from app.vault.models import upstream_keys
-from app.vault.service import ACTIVE
+from app.vault.stored import ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class LookState:
-    """How an account's looks went: when it was last seen, last tried, and what went wrong since."""
+    """How an account's looks went: how many failed in a row and with which error the last one did, and the
+    seconds since it was last seen, since that was last tried, and since the next look was due.
+    """
 
     looked_at: datetime | None
-    tried_at: datetime | None
     failures: int
     error_code: str | None
     seconds_since_look: float | None
+    seconds_since_try: float | None
+    late_seconds: float
+
+
+_LOCK = sa.text("""
+    select case when holder is not null then pg_notify(:channel, upstream_key_id::text) end
+    from account_looks where tenant_id = :tenant and upstream_key_id = :account for update
+""").bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
 
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -34,40 +48,57 @@ async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: U
 
 async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Keep an account's rentals and orders to this transaction: what a look and what an operation found
-    out about them is written one after the other, never into each other.
+    out about them is written one after the other, never into each other. The worker that has the account
+    hears of it, since what it remembers may not be true any more.
     """
-    query = sa.select(account_looks.c.due_at).where(*_this(tenant_id, upstream_key_id))
-    await connection.execute(query.with_for_update())
+    await connection.execute(_LOCK, {"tenant": tenant_id, "account": upstream_key_id, "channel": CHANNEL})
 
 
 async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
-    """Have an account looked at as soon as a worker is free."""
+    """Have an account looked at as soon as a worker is free; locks it as `lock` does."""
     await connection.execute(
-        account_looks.update().where(*_this(tenant_id, upstream_key_id)).values(due_at=_now())
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(due_at=_now(), next_at=_now(), at_once=True)
     )
+    await announce(connection, upstream_key_id, TOLD)
 
 
-async def due(connection: AsyncConnection, limit: int) -> list[tuple[UUID, UUID]]:
-    """Accounts (tenant, upstream key) that are due and not being looked at, the longest due first."""
-    query = (
-        sa.select(account_looks.c.tenant_id, account_looks.c.upstream_key_id)
-        .join(
-            upstream_keys,
-            sa.and_(
-                upstream_keys.c.tenant_id == account_looks.c.tenant_id,
-                upstream_keys.c.id == account_looks.c.upstream_key_id,
-            ),
+async def want(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, seconds: float, interval: float
+) -> None:
+    """Note that somebody waits for news of an account for so long; it is looked at every `interval` then."""
+    until = _now() + timedelta(seconds=seconds)
+    soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), _now())
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(
+            wanted_until=sa.func.greatest(account_looks.c.wanted_until, until),
+            due_at=sa.func.least(account_looks.c.due_at, soon),
+            next_at=sa.func.least(account_looks.c.next_at, soon),
         )
-        .where(
-            account_looks.c.due_at <= _now(),
-            _free(),
-            upstream_keys.c.deleted_at.is_(None),
-            upstream_keys.c.status == ACTIVE,
-        )
-        .order_by(account_looks.c.due_at)
-        .limit(limit)
     )
-    return [(row.tenant_id, row.upstream_key_id) for row in await connection.execute(query)]
+    await announce(connection, upstream_key_id, TOLD)
+
+
+async def ask(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, seconds: float) -> None:
+    """Ask the worker that holds an account to give it up; none takes it again for so long."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(asked_until=_now() + timedelta(seconds=seconds))
+    )
+    await announce(connection, upstream_key_id, TOLD)
+
+
+async def ask_no_more(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Let workers take an account again that was asked for."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.asked_until.is_not(None))
+        .values(asked_until=None)
+    )
 
 
 async def claim(
@@ -75,49 +106,105 @@ async def claim(
 ) -> LookState | None:
     """Claim an account for one look, or renew the claim, for `seconds`; None while another has it."""
     now = _now()
-    row = (
-        await connection.execute(
-            account_looks.update()
-            .where(*_this(tenant_id, upstream_key_id), sa.or_(account_looks.c.holder == holder, _free()))
-            .values(holder=holder, held_until=now + timedelta(seconds=seconds))
-            .returning(*_STATE)
+    mine = account_looks.c.holder.is_not_distinct_from(holder)
+    before = sa.select(*_STATE).where(*_this(tenant_id, upstream_key_id), sa.or_(mine, free()))
+    row = (await connection.execute(before.with_for_update())).one_or_none()
+    if row is None:
+        return None
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(
+            holder=holder,
+            held_until=now + timedelta(seconds=seconds),
+            # What it was due for is served by this look; what comes during it is not.
+            due_at=sa.case((mine, account_looks.c.due_at)),
+            at_once=sa.and_(mine, account_looks.c.at_once),
         )
-    ).one_or_none()
-    return None if row is None else LookState(*row)
+    )
+    return LookState(*row)
 
 
 async def holds(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> bool:
-    """Whether the claim is still this holder's; locks it until the transaction ends."""
+    """Whether the account is still this holder's; locks it until the transaction ends."""
     query = sa.select(account_looks.c.holder).where(
         *_this(tenant_id, upstream_key_id), account_looks.c.holder == holder
     )
     return await connection.scalar(query.with_for_update()) is not None
 
 
-async def finish(
+async def note_failures(
     connection: AsyncConnection,
     tenant_id: UUID,
     upstream_key_id: UUID,
     holder: UUID,
     *,
-    next_in: float,
-    error_code: str | None = None,
+    failures: int,
+    error_code: str | None,
 ) -> None:
-    """End a look: note how it went, and have the next one in `next_in` seconds."""
-    failed = error_code is not None
+    """Note that looks failed, so many in a row, the last one with this error; or with 0 that one did not."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.holder == holder)
+        .values(tried_at=_now(), failures=failures, error_code=error_code)
+    )
+
+
+async def release(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    holder: UUID,
+    *,
+    seen: bool,
+    next_in: float,
+) -> None:
+    """End a claim for one look: note whether the account was seen, and have the next look in `next_in`
+    seconds, or as soon as somebody wanted meanwhile.
+    """
     now = _now()
+    next_at = now + timedelta(seconds=next_in)
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id), account_looks.c.holder == holder)
         .values(
             holder=None,
             held_until=None,
-            due_at=now + timedelta(seconds=next_in),
+            due_at=sa.func.least(account_looks.c.due_at, next_at),
+            next_at=next_at,
             tried_at=now,
-            looked_at=account_looks.c.looked_at if failed else now,
-            failures=account_looks.c.failures + 1 if failed else 0,
-            error_code=error_code,
+            looked_at=now if seen else account_looks.c.looked_at,
         )
+    )
+
+
+async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Have an account's archive read from its beginning with the next look, which is made soon."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(due_at=_now(), next_at=_now(), at_once=True, archive_due_at=_now(), archive_skip=0)
+    )
+    await announce(connection, upstream_key_id, TOLD)
+
+
+async def archive_position(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> int | None:
+    """How many entries of the archive were read so far; None if it isn't due."""
+    query = sa.select(account_looks.c.archive_skip).where(
+        *_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now()
+    )
+    found: int | None = await connection.scalar(query)
+    return found
+
+
+async def note_archive(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, skip: int, next_in: float = 0.0
+) -> None:
+    """Note how far the archive was read, or with 0 that it was read whole, and is due in some seconds."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(archive_skip=skip, archive_due_at=_now() + timedelta(seconds=next_in))
     )
 
 
@@ -135,18 +222,31 @@ async def note_seen(connection: AsyncConnection, tenant_id: UUID, upstream_key_i
     )
 
 
-async def oldest_look_age(connection: AsyncConnection) -> float:
-    """Seconds since the account that was seen least recently was seen; 0 without accounts."""
-    age = sa.func.max(sa.func.extract("epoch", _now() - account_looks.c.looked_at))
-    return float(await connection.scalar(sa.select(age)) or 0.0)
-
-
 def _now() -> sa.Function[datetime]:
     return sa.func.clock_timestamp()
 
 
-def _free() -> sa.ColumnElement[bool]:
-    return sa.or_(account_looks.c.holder.is_(None), account_looks.c.held_until < _now())
+def _ago(moment: sa.ColumnElement[datetime | None]) -> sa.ColumnElement[float]:
+    return sa.func.extract("epoch", _now() - moment).cast(sa.Double)
+
+
+def free() -> sa.ColumnElement[bool]:
+    """Whether nobody holds an account, in a query of `account_looks`: neither for one look, which bounds
+    it by a time, nor a worker that lives.
+    """
+    lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > _now())
+    return sa.or_(
+        account_looks.c.holder.is_(None),
+        account_looks.c.held_until < _now(),
+        sa.and_(account_looks.c.held_until.is_(None), ~lives),
+    )
+
+
+def watched() -> sa.ColumnElement[bool]:
+    """Whether an account is looked at, in a query of `upstream_keys`. A key that was rejected is left alone,
+    unless it is a reference: that is mended at its source, and nobody tells us.
+    """
+    return sa.or_(upstream_keys.c.status == ACTIVE, upstream_keys.c.reference.is_not(None))
 
 
 def _this(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
@@ -155,8 +255,9 @@ def _this(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool
 
 _STATE = (
     account_looks.c.looked_at,
-    account_looks.c.tried_at,
     account_looks.c.failures,
     account_looks.c.error_code,
-    sa.func.extract("epoch", _now() - account_looks.c.looked_at).cast(sa.Double),
+    _ago(account_looks.c.looked_at),
+    _ago(account_looks.c.tried_at),
+    sa.func.coalesce(_ago(account_looks.c.due_at), 0.0),
 )

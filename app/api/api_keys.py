@@ -9,18 +9,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, StrictInt
 
-from app.api.auth import Require, authenticate, services_of
+from app.api.auth import Require, authenticate
 from app.api.fields import Moment, Name, RequestBody
 from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import WITH_BODY, problems
+from app.api.responses import IDEMPOTENT, WITH_BODY, problems
+from app.api.wired import Wired
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access
 from app.errors import (
     FieldError,
-    IdempotencyKeyInUse,
-    IdempotencyKeyReused,
     InsufficientScope,
     InvalidRequest,
     NotFound,
@@ -29,11 +28,9 @@ from app.tenants import service as tenants
 from app.tenants.scopes import Scope
 from app.tenants.service import ApiKey
 from app.values import utc_now
-from app.wiring import Services
 
 router = APIRouter(tags=["api keys"], route_class=IdempotentRoute)
 Manager = Annotated[Caller, Depends(Require(Scope.KEYS_MANAGE))]
-Wired = Annotated[Services, Depends(services_of)]
 
 CURSOR = "api-keys"
 
@@ -70,9 +67,11 @@ class ApiKeyOut(BaseModel):
 
 
 class NewApiKey(ApiKeyOut):
-    """An API key just made. Its token is shown this once."""
+    """An API key just made."""
 
-    token: str
+    token: Annotated[
+        str | None, Field(description="Shown this once: the answer to a repeated request lacks it.")
+    ] = None
 
 
 class ApiKeyList(Page[ApiKeyOut]):
@@ -87,7 +86,7 @@ def _shown(key: ApiKey) -> dict[str, object]:
     "/tenants/{tenant_id}/api-keys",
     status_code=201,
     summary="Make an API key",
-    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
 )
 async def create_api_key(
     tenant_id: UUID,
@@ -136,7 +135,7 @@ async def list_api_keys(
     "/tenants/{tenant_id}/api-keys/{key_id}/rotate",
     status_code=201,
     summary="Rotate an API key",
-    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
 )
 async def rotate_api_key(
     tenant_id: UUID,
@@ -164,6 +163,7 @@ async def rotate_api_key(
         await keep_answer(
             connection, request, status=201, body=made.model_dump(mode="json"), location=location
         )
+    services.recognition.forget()
     response.headers["Location"] = location
     return made
 
@@ -172,7 +172,7 @@ async def rotate_api_key(
     "/tenants/{tenant_id}/api-keys/{key_id}",
     status_code=204,
     summary="Revoke an API key",
-    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused),
+    responses=problems(NotFound, *IDEMPOTENT),
 )
 async def revoke_api_key(
     tenant_id: UUID, key_id: UUID, caller: Manager, services: Wired, request: Request
@@ -182,3 +182,4 @@ async def revoke_api_key(
         await tenants.revoke_api_key(connection, tenant_id, key_id)
         await audit.record(connection, caller, "api_key.revoke", target=key_id)
         await keep_answer(connection, request, status=204, body=None)
+    services.recognition.forget()

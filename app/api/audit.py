@@ -9,20 +9,21 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.fields import FilterText, Moment
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
 from app.api.responses import problems
+from app.api.wired import Wired
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import AuditFilter
 from app.database import Access
-from app.tenants.scopes import Scope
-from app.wiring import Services
+from app.tenants.scopes import PlatformScope, Scope
 
 router = APIRouter(tags=["audit"])
 
 CURSOR = "audit"
+Reader = Require(Scope.AUDIT_READ, platform=PlatformScope.AUDIT_READ, tenantless=True)
 
 
 class AuditLog(BaseModel):
@@ -45,8 +46,8 @@ class AuditLogList(Page[AuditLog]):
 
 @router.get("/audit-logs", summary="Read the audit trail", responses=problems())
 async def list_audit_logs(
-    caller: Annotated[Caller, Depends(Require(Scope.AUDIT_READ))],
-    services: Annotated[Services, Depends(services_of)],
+    caller: Annotated[Caller, Depends(Reader)],
+    services: Wired,
     actor: Annotated[FilterText | None, Query()] = None,
     action: Annotated[FilterText | None, Query()] = None,
     target: Annotated[FilterText | None, Query()] = None,

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.fields import period
 from app.api.paging import Page
 from app.api.responses import UPSTREAM, problems
+from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.catalog.service import rentable
 from app.errors import CountryUnknown, PeriodInvalid
 from app.schemas import Money
 from app.tenants.scopes import Scope
 from app.values import PeriodUnit, amount_text
-from app.wiring import Services
 
 router = APIRouter(tags=["catalog"])
 Reader = Annotated[Caller, Depends(Require(Scope.CATALOG_READ))]
-Wired = Annotated[Services, Depends(services_of)]
 
 
 class CountryOut(BaseModel):
@@ -75,7 +74,7 @@ async def list_countries(caller: Reader, services: Wired, response: Response) ->
     responses=problems(CountryUnknown, PeriodInvalid, *UPSTREAM),
 )
 async def list_services(
-    country: str,
+    country: Annotated[str, Path(max_length=64, examples=["GB"])],
     caller: Reader,
     services: Wired,
     response: Response,

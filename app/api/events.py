@@ -1,29 +1,53 @@
-"""`/rentals/{id}/events`: the history of a rental."""
+"""`/events`: what happened to a tenant's rentals, as a feed and as a stream; and one rental's history."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from app.api.auth import Require, services_of
-from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
+from app.api.auth import Require, reauthenticate
+from app.api.fields import FilterText
+from app.api.paging import (
+    Cursor,
+    Feed,
+    Limit,
+    Page,
+    after_id,
+    decoded,
+    encoded,
+    next_cursor,
+    position,
+)
 from app.api.responses import problems
+from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.database import Access
-from app.errors import RentalNotFound
+from app.errors import CursorExpired, FieldError, InvalidRequest, RateLimited, RentalNotFound, RentgateError
 from app.events import repository as events
+from app.events.repository import Row
 from app.events.types import EventType
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
 from app.wiring import Services
 
 router = APIRouter(tags=["events"])
+Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
 
-CURSOR = "events"
+CURSOR, FEED = "events", "feed"
+STREAM = "text/event-stream"
+STREAMS_PER_TENANT = 50
+"""Streams that one process keeps open for a tenant."""
+
+HEARTBEAT_SECONDS = 15
+PIECE = 100
+"""Events that a stream reads at once."""
 
 
 class Event(BaseModel):
@@ -36,9 +60,134 @@ class Event(BaseModel):
     actor: str
     data: dict[str, Any]
 
+    @classmethod
+    def of(cls, row: Row) -> Event:
+        """An event as callers read it."""
+        return cls(
+            id=row.id,
+            type=row.type,
+            timestamp=row.timestamp,
+            rental_id=row.rental_id,
+            actor=row.actor,
+            data=row.data,
+        )
+
 
 class EventList(Page[Event]):
     """A page of events."""
+
+
+class EventFeed(Feed[Event]):
+    """Events in the order of their commit; `next_cursor` is always there and goes on after the last one."""
+
+
+@router.get(
+    "/events",
+    summary="Follow events",
+    response_model=EventFeed,
+    responses={
+        200: {
+            "content": {
+                STREAM: {
+                    "schema": {"type": "string"},
+                    "example": 'id: ZmVlZDox\nevent: sms.received\ndata: {"type": "sms.received", …}\n\n',
+                }
+            }
+        },
+        **problems(CursorExpired),
+    },
+)
+async def list_events(
+    caller: Reader,
+    services: Wired,
+    request: Request,
+    types: Annotated[
+        FilterText | None, Query(description="Only these types, with commas in between.")
+    ] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(max_length=200, description="Where a stream goes on: the `id` of the last event it gave."),
+    ] = None,
+) -> Response | EventFeed:
+    """The tenant's events, each once and none left out, in the order of their commit. As a feed: keep
+    `next_cursor`, and ask with it for what came since. With `Accept: text/event-stream` as a stream: each
+    event's `id` is a cursor, `Last-Event-ID` goes on after it, and without one the stream starts now.
+    """
+    wanted = _types(types)
+    kept = timedelta(days=services.settings.events_kept_days)
+    streaming = accept is not None and STREAM in accept.lower()
+    place = decoded(FEED, last_event_id or cursor if streaming else cursor, position)
+    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        if place is not None:
+            await events.check_position(connection, caller.tenant_id, place, kept)
+        elif streaming:
+            place = await events.newest_position(connection, caller.tenant_id)
+        else:
+            place = await events.position_before_kept(connection, caller.tenant_id, kept)
+        if not streaming:
+            rows = await events.after(connection, caller.tenant_id, place, types=wanted, limit=limit + 1)
+    if streaming:
+        return _stream(request, services, caller, place, wanted)
+    items = [Event.of(row) for row in rows[:limit]]
+    services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
+    last = rows[:limit][-1].position if items else place
+    return EventFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
+
+
+def _types(text: str | None) -> frozenset[EventType] | None:
+    if text is None:
+        return None
+    try:
+        return frozenset(EventType(name.strip()) for name in text.split(","))
+    except ValueError:
+        known = ", ".join(sorted(EventType))
+        raise InvalidRequest(fields=(FieldError("query.types", f"The types are {known}."),)) from None
+
+
+def _stream(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    place: int,
+    types: frozenset[EventType] | None,
+) -> Response:
+    """A stream from a position on, until its caller goes, or may not read any more.
+
+    Raises:
+        RateLimited: the tenant has too many of them.
+    """
+    open_streams: Counter[UUID] = request.app.state.streams
+    if open_streams[caller.tenant_id] >= STREAMS_PER_TENANT:
+        raise RateLimited("The tenant has too many streams open.", retry_after=HEARTBEAT_SECONDS)
+
+    async def read(after: int) -> Sequence[Row]:
+        async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            return await events.after(connection, caller.tenant_id, after, types=types, limit=PIECE)
+
+    async def told(after: int) -> AsyncIterator[ServerSentEvent]:
+        open_streams[caller.tenant_id] += 1
+        try:
+            with services.notifications.subscription(caller.tenant_id) as news:
+                while not services.notifications.closing:
+                    await reauthenticate(request)
+                    rows = await read(after)
+                    services.notifications.note(*{row.rental_id for row in rows if row.rental_id is not None})
+                    for row in rows:
+                        after = row.position
+                        yield ServerSentEvent(
+                            data=Event.of(row).model_dump_json(), event=row.type, id=encoded(FEED, after)
+                        )
+                    if not rows:
+                        await news.wait(HEARTBEAT_SECONDS)
+        except RentgateError:
+            return  # the caller comes again with its Last-Event-ID, and is told what is wrong
+        finally:
+            open_streams[caller.tenant_id] -= 1
+
+    return EventSourceResponse(told(place), ping=HEARTBEAT_SECONDS, headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -46,8 +195,8 @@ class EventList(Page[Event]):
 )
 async def list_rental_events(
     rental_id: UUID,
-    caller: Annotated[Caller, Depends(Require(Scope.RENTALS_READ))],
-    services: Annotated[Services, Depends(services_of)],
+    caller: Reader,
+    services: Wired,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> EventList:
@@ -57,15 +206,6 @@ async def list_rental_events(
         if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
             raise RentalNotFound
         rows = await events.of_rental(connection, caller.tenant_id, rental_id, limit=limit + 1, before=before)
-    items = [
-        Event(
-            id=row.id,
-            type=row.type,
-            timestamp=row.timestamp,
-            rental_id=row.rental_id,
-            actor=row.actor,
-            data=row.data,
-        )
-        for row in rows[:limit]
-    ]
+    services.notifications.note(rental_id)
+    items = [Event.of(row) for row in rows[:limit]]
     return EventList(items=items, next_cursor=next_cursor(CURSOR, rows, limit, lambda row: row.id))

@@ -8,9 +8,19 @@ from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.errors import FieldError, InvalidRequest
 from app.values import Period, PeriodUnit
+
+
+class _RentalId(StringConvertor):
+    """A path's rental id: anything but the name of the collection's own action."""
+
+    regex = "(?!import$)[^/]+"
+
+
+register_url_convertor("rental", _RentalId())
 
 
 class RequestBody(BaseModel):

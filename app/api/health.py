@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from app.api.auth import services_of
-from app.api.problems import MEDIA_TYPE
-from app.api.responses import PROBLEM
+from app.api.responses import answers
+from app.api.wired import Wired
 from app.database import Access, Role
-from app.errors import NotReady
+from app.errors import DatabaseUnavailable, NotReady, VaultUnavailable
 from app.migrate import head
 from app.vault.cipher import VaultKeyUnusable
-from app.wiring import Services
 
 router = APIRouter(tags=["about"])
-Wired = Annotated[Services, Depends(services_of)]
 
 
 class Health(BaseModel):
@@ -43,7 +40,7 @@ async def healthz() -> Health:
 @router.get(
     "/readyz",
     summary="Can this process work?",
-    responses={503: {"description": "Something is missing.", "content": {MEDIA_TYPE: {"schema": PROBLEM}}}},
+    responses=answers(NotReady, DatabaseUnavailable),
 )
 async def readyz(services: Wired) -> Readiness:
     """Whether the database answers, is migrated to what this release needs, and the vault opens."""
@@ -54,9 +51,10 @@ async def readyz(services: Wired) -> Readiness:
             retry_after=5,
         )
     try:
+        await services.keyring.make_ready(services.database)
         async with services.database.transaction(Access(Role.APP)) as connection:
             await services.keyring.unlock(connection)
-    except VaultKeyUnusable as error:
+    except (VaultKeyUnusable, VaultUnavailable) as error:
         raise NotReady(f"The vault can't be opened. {error.detail}") from None
     return Readiness(migration=needed)
 

@@ -11,18 +11,20 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
+from app.api.wired import services_of
 from app.audit.caller import Caller
 from app.database import Access
 from app.errors import FieldError, IdempotencyKeyInUse, InvalidRequest, PurchaseNotMade, RentgateError
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim, Remembered
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.operations import lookup
+from app.operations.operation import Operation, error_of
 from app.operations.states import Kind, State
 from app.rentals.schemas import Rental
+from app.telemetry.redaction import redacted
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
 LONGEST_KEY = 255
@@ -32,7 +34,14 @@ _NEVER_REMEMBERED = frozenset({401, 408, 429})
 _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_key_in_use"})
 """Codes of 4xx answers that tell of the moment rather than of the request."""
 
-_SUCCESS = {Kind.CREATE: 201, Kind.RESTORE: 200, Kind.ACTIVATE: 202}
+_SUCCESS = {
+    Kind.CREATE: 201,
+    Kind.ACTIVATE: 202,
+    Kind.RESTORE: 200,
+    Kind.PROLONG: 200,
+    Kind.ADD_SERVICE: 201,
+    Kind.DELETE: 204,
+}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -85,6 +94,9 @@ def _key(request: Request) -> str:
     if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
         message = f"This has to be 1 to {LONGEST_KEY} printable characters."
         raise InvalidRequest(fields=(FieldError(f"header.{HEADER}", message),))
+    if redacted(key) != key:
+        message = "This holds a token or a password, and would be kept in clear."
+        raise InvalidRequest(fields=(FieldError(f"header.{HEADER}", message),))
     return key
 
 
@@ -95,6 +107,7 @@ async def _claim(request: Request, caller: Caller, key: str) -> Claim | Remember
     line = f"{request.method} {scope['path']}?".encode() + scope["query_string"]
     asked = line + b"\n" + canonical(await request.body())
     longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 10
+    await services.keyring.make_ready(services.database)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         fingerprint = await services.keyring.fingerprint(connection, "request", asked)
         return await idempotency.claim(connection, caller.tenant_id, key, fingerprint, longest)
@@ -141,7 +154,7 @@ async def _release(request: Request) -> None:
         async with services_of(request).database.transaction(Access.tenant(claim.tenant_id)) as connection:
             operation_id = await idempotency.attached_operation(connection, claim)
             if operation_id is not None:
-                operation = await ledger.get(connection, claim.tenant_id, operation_id)
+                operation = await lookup.get(connection, claim.tenant_id, operation_id)
                 if operation.state is not State.FAILED:
                     return
             await idempotency.forget(connection, claim)
@@ -165,7 +178,7 @@ async def _remembered(request: Request, caller: Caller, known: Remembered) -> Re
     open_answer = known.status in (None, 202) and known.operation_id is not None
     if open_answer and known.operation_id is not None:
         async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            operation = await ledger.get(connection, caller.tenant_id, known.operation_id)
+            operation = await lookup.get(connection, caller.tenant_id, known.operation_id)
         if known.status is None or operation.kind is not Kind.ACTIVATE:
             return await _present_state(request, caller, known, operation)
     status = known.status or 200
@@ -182,7 +195,7 @@ async def _present_state(
     if operation.state is State.FAILED:
         if known.status is not None or operation.answered_at is not None:
             return problem_response(request, PurchaseNotMade(operation_id=str(operation.id)))
-        error = ledger.error_of(operation)
+        error = error_of(operation)
         if operation.sent_at is None and not _to_remember(error.status, error.code):
             # Its process died before it could free the key of a request that came to nothing.
             async with services_of(request).database.transaction(
@@ -195,6 +208,8 @@ async def _present_state(
         raise IdempotencyKeyInUse(retry_after=1)
     rental: Rental = await services_of(request).rentals.get(caller, operation.rental_id)
     status = 202 if operation.is_open else _SUCCESS[operation.kind]
+    if status == 204:
+        return Response(status_code=204)
     location = f"/rentals/{rental.id}" if operation.kind is Kind.CREATE else None
     return JSONResponse(rental.model_dump(mode="json"), status, _location(location))
 

@@ -8,23 +8,24 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from app.api.auth import RequireAnyone, authenticate, services_of
+from app.api.auth import Require, authenticate
 from app.api.responses import problems
 from app.api.tenants import TenantOut
+from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.database import Access
 from app.idempotency.repository import NO_TENANT
 from app.operations import spending
 from app.schemas import Money
 from app.tenants import service as tenants
+from app.tenants.issuer import ServiceToken
 from app.values import amount_text
-from app.wiring import Services
 
 router = APIRouter(tags=["about"])
 
 
 class KeyOfCaller(BaseModel):
-    """The API key that the request came with."""
+    """The API key, or the platform key, that the request came with."""
 
     id: UUID
     name: str
@@ -41,10 +42,13 @@ class SpendingOut(BaseModel):
 
 
 class Me(BaseModel):
-    """The caller. For the administrator `api_key` is null, and the tenant is the one it named, if any."""
+    """The caller; `api_key` is null for the administrator, and for a service with a token of the platform's
+    issuer, whose `sub` is `subject`. Who belongs to no tenant sees the one it named.
+    """
 
     tenant: TenantOut | None
     api_key: KeyOfCaller | None
+    subject: str | None
     scopes: list[str]
     spending: SpendingOut | None
 
@@ -52,22 +56,28 @@ class Me(BaseModel):
 @router.get("/me", summary="Who am I?", responses=problems())
 async def get_me(
     request: Request,
-    caller: Annotated[Caller, Depends(RequireAnyone())],
-    services: Annotated[Services, Depends(services_of)],
+    caller: Annotated[Caller, Depends(Require(None, tenantless=True))],
+    services: Wired,
 ) -> Me:
     """The caller's tenant, key and scopes, and what the tenant has spent this month."""
     principal = await authenticate(request)
-    key = principal.api_key
-    shown_key = None if key is None else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
+    key = principal.key
+    subject = key.subject if isinstance(key, ServiceToken) else None
+    shown_key = (
+        None
+        if key is None or isinstance(key, ServiceToken)
+        else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
+    )
     scopes = sorted(principal.scopes)
     if caller.tenant_id == NO_TENANT:
-        return Me(tenant=None, api_key=shown_key, scopes=scopes, spending=None)
+        return Me(tenant=None, api_key=shown_key, subject=subject, scopes=scopes, spending=None)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         tenant = await tenants.get_tenant(connection, caller.tenant_id)
         month = await spending.this_month(connection, caller.tenant_id)
     return Me(
         tenant=TenantOut.of(tenant),
         api_key=shown_key,
+        subject=subject,
         scopes=scopes,
         spending=SpendingOut(
             month=f"{month.month:%Y-%m}",

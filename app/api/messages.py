@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.paging import Cursor, Feed, Limit, Page, decoded, encoded, next_cursor, position
+from app.api.rendered import UNCHANGED, rendered_of
 from app.api.responses import UPSTREAM, problems
+from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.database import Access
-from app.errors import RentalNotFound
+from app.errors import FieldError, InvalidRequest, RentalNotFound
 from app.messages import repository as messages
 from app.messages.schemas import Message
+from app.messages.schemas import Scope as Scopes
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
 from app.wiring import Services
@@ -33,12 +37,16 @@ class MessageList(Page[Message]):
 
 
 @router.get(
-    "/rentals/{rental_id}/sms", summary="Read a rental's SMS", responses=problems(RentalNotFound, *UPSTREAM)
+    "/rentals/{rental_id}/sms",
+    summary="Read a rental's SMS",
+    response_model=MessageFeed | MessageList,
+    responses={**UNCHANGED, **problems(RentalNotFound, *UPSTREAM)},
 )
 async def list_messages(
     rental_id: UUID,
     caller: Annotated[Caller, Depends(Require(Scope.RENTALS_READ))],
-    services: Annotated[Services, Depends(services_of)],
+    services: Wired,
+    request: Request,
     scope: Annotated[
         Literal["all", "rented", "other"], Query(description="For the rented services, or for others.")
     ] = "all",
@@ -46,29 +54,79 @@ async def list_messages(
     refresh: Annotated[
         bool, Query(description="Look at the upstream first, at most once an interval for an account.")
     ] = False,
+    wait: Annotated[
+        float, Query(ge=0, le=60, description="Seconds to wait for a message, if there is none yet.")
+    ] = 0,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> MessageFeed | MessageList:
-    """The SMS of a rental. As a feed: keep `next_cursor`, and ask with it for what came since."""
+) -> Response:
+    """The SMS of a rental. As a feed: keep `next_cursor`, and ask with it for what came since; with `wait`
+    the answer comes as soon as there is something.
+    """
     newest_first = order == "desc"
+    if newest_first and wait:
+        raise InvalidRequest(fields=(FieldError("query.wait", "Only a feed can be waited for."),))
     place = decoded(LIST if newest_first else FEED, cursor, position)
-    if refresh:
-        await services.looker.refresh(caller, rental_id)
+    looked = refresh and await services.refresher.refresh(caller, rental_id)
     wanted = None if scope == "all" else scope
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
-            raise RentalNotFound
+    if wait:
+        await _wait(services, caller, rental_id, wanted, place or 0, wait)
+    if refresh or wait:
+        services.notifications.note(rental_id)  # what was kept is from before
+
+    async def render() -> MessageFeed | MessageList:
+        async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
+                raise RentalNotFound
+            if newest_first:
+                rows = await messages.newest(
+                    connection, caller.tenant_id, rental_id, scope=wanted, before=place, limit=limit + 1
+                )
+            else:
+                rows = await messages.after(
+                    connection,
+                    caller.tenant_id,
+                    rental_id,
+                    scope=wanted,
+                    position=place or 0,
+                    limit=limit + 1,
+                )
+        items = [message for _, message in rows[:limit]]
         if newest_first:
-            rows = await messages.newest(
-                connection, caller.tenant_id, rental_id, scope=wanted, before=place, limit=limit + 1
-            )
-        else:
-            rows = await messages.after(
-                connection, caller.tenant_id, rental_id, scope=wanted, position=place or 0, limit=limit + 1
-            )
-    items = [message for _, message in rows[:limit]]
-    if newest_first:
-        following = next_cursor(LIST, rows, limit, lambda row: row[0])
-        return MessageList(items=items, next_cursor=following)
-    last = rows[:limit][-1][0] if items else place or 0
-    return MessageFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
+            following = next_cursor(LIST, rows, limit, lambda row: row[0])
+            return MessageList(items=items, next_cursor=following)
+        last = rows[:limit][-1][0] if items else place or 0
+        return MessageFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
+
+    asked = f"sms {scope} {order} {limit} {cursor}"
+    answer = await rendered_of(request).answer(
+        request,
+        caller.tenant_id,
+        rental_id,
+        asked,
+        render,
+        resource=None if refresh or wait else "sms",
+    )
+    services.metrics.read("sms", looked=looked)
+    return answer
+
+
+async def _wait(
+    services: Services, caller: Caller, rental_id: UUID, scope: Scopes | None, after: int, seconds: float
+) -> None:
+    """Wait until a rental has a message after a position, for so long at most.
+
+    Raises:
+        RentalNotFound: the tenant has no such rental.
+    """
+    rental = await services.rentals.get(caller, rental_id)
+    deadline = time.monotonic() + seconds
+    with services.notifications.subscription(rental_id) as news:
+        while (left := deadline - time.monotonic()) > 0 and not services.notifications.closing:
+            async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                if await messages.after(
+                    connection, caller.tenant_id, rental_id, scope=scope, position=after, limit=1
+                ):
+                    return
+            await services.refresher.want(caller, rental.upstream_key_id, rental_id, left)
+            await news.wait(left)

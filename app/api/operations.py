@@ -11,27 +11,26 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, RequireAdminFor, services_of
+from app.api.auth import Require, RequireAdminFor
 from app.api.fields import FilterText, RequestBody
 from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
 from app.api.problems import UpstreamSaid
-from app.api.responses import WITH_BODY, problems
+from app.api.responses import IDEMPOTENT, WITH_BODY, problems
+from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.database import Access
-from app.errors import IdempotencyKeyInUse, IdempotencyKeyReused, NotFound
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.errors import NotFound
+from app.operations import lookup
+from app.operations.operation import Operation, error_of
 from app.operations.states import Kind, State
 from app.rentals import repository as rentals
 from app.rentals.resolution import resolve
 from app.schemas import Money
 from app.tenants.scopes import Scope
-from app.wiring import Services
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
-Wired = Annotated[Services, Depends(services_of)]
 
 CURSOR = "operations"
 _INTERNAL = frozenset({"upstream_country", "service_names"})
@@ -96,7 +95,7 @@ async def list_operations(
     """The tenant's operations, newest first."""
     before = after_id(CURSOR, cursor)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        found = await ledger.listed(
+        found = await lookup.listed(
             connection,
             caller.tenant_id,
             state=state,
@@ -106,6 +105,7 @@ async def list_operations(
             before=before,
         )
         items = await _shown(connection, caller.tenant_id, found[:limit])
+    services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
     following = next_cursor(CURSOR, found, limit, lambda operation: operation.id)
     return OperationList(items=items, next_cursor=following)
 
@@ -114,14 +114,16 @@ async def list_operations(
 async def get_operation(operation_id: UUID, caller: Reader, services: Wired) -> OperationOut:
     """One operation, and how it ended."""
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        found = await ledger.get(connection, caller.tenant_id, operation_id)
-        return (await _shown(connection, caller.tenant_id, [found]))[0]
+        found = await lookup.get(connection, caller.tenant_id, operation_id)
+        shown = (await _shown(connection, caller.tenant_id, [found]))[0]
+    services.notifications.note(found.rental_id)
+    return shown
 
 
 @router.post(
     "/operations/{operation_id}/resolve",
     summary="Resolve an operation in review",
-    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
 )
 async def resolve_operation(
     operation_id: UUID,
@@ -141,7 +143,8 @@ async def resolve_operation(
         )
         shown = (await _shown(connection, caller.tenant_id, [settled]))[0]
         await keep_answer(connection, request, status=200, body=shown.model_dump(mode="json"))
-        return shown
+    services.notifications.note(settled.rental_id)
+    return shown
 
 
 async def _shown(
@@ -171,7 +174,7 @@ async def _shown(
 def _error(operation: Operation) -> OperationError | None:
     if operation.error is None:
         return None
-    error = ledger.error_of(operation)
+    error = error_of(operation)
     return OperationError(
         code=error.code,
         detail=error.detail,

@@ -7,7 +7,9 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from app.api.fields import FilterText
 from app.api.problems import problem_path
+from app.api.responses import answers
 from app.errors import NotFound, RentgateError, catalogue, explain
 
 router = APIRouter()
@@ -39,9 +41,9 @@ async def list_problems() -> HTMLResponse:
     response_class=HTMLResponse,
     tags=["about"],
     summary="Explain an error code",
-    responses={404: {"description": "No error has this code."}},
+    responses=answers(NotFound),
 )
-async def explain_problem(code: str) -> HTMLResponse:
+async def explain_problem(code: FilterText) -> HTMLResponse:
     """What an error means and what to do about it; the page that a problem's `type` points to."""
     error = catalogue().get(code.replace("-", "_"))
     if error is None:

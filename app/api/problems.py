@@ -27,6 +27,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.schemas import Money
+from app.telemetry.redaction import redacted
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FIELDS = 50
@@ -92,7 +93,7 @@ def problem(error: RentgateError, *, instance: str, request_id: str) -> Problem:
 
 def problem_response(request: Request, error: RentgateError) -> Response:
     """The answer to a request that met an error."""
-    path = quote(request.scope["path"], safe="/:@!$&'()*+,;=~")
+    path = quote(redacted(request.scope["path"]), safe="/:@!$&'()*+,;=~")
     body = problem(error, instance=path, request_id=request.state.request_id)
     headers: dict[str, str] = {}
     if body.retry_after is not None:
@@ -122,7 +123,7 @@ def _invalid(error: RequestValidationError) -> RentgateError:
 
 
 def _location(wrong: Mapping[str, Any]) -> str:
-    parts = (str(part)[:100] for part in wrong["loc"] if not str(part).startswith("function-"))
+    parts = (redacted(str(part))[:100] for part in wrong["loc"] if not str(part).startswith("function-"))
     return _printable(".".join(parts))
 
 
@@ -133,7 +134,7 @@ def _message(wrong: Mapping[str, Any]) -> str:
 
 def _printable(text: str) -> str:
     """A text that may repeat what the caller sent, without what can be neither shown nor kept."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return redacted("".join(char if char.isprintable() else "?" for char in text))
 
 
 def _of_status(error: HTTPException) -> RentgateError:

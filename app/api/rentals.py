@@ -1,4 +1,4 @@
-"""`/rentals`: renting, listing, activating and restoring numbers."""
+"""`/rentals`: renting and listing numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.fields import (
     Code,
     DecimalText,
@@ -23,59 +23,40 @@ from app.api.fields import (
 )
 from app.api.idempotency import IdempotentRoute, claim_of
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import UPSTREAM, WITH_BODY, problems
+from app.api.rendered import UNCHANGED, rendered_of
+from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
+from app.api.wired import Wired
 from app.audit.caller import Caller
+from app.catalog.service import prolongable
 from app.database import Access
 from app.errors import (
-    ArchivedOrderNotFound,
     CountryUnknown,
-    IdempotencyKeyInUse,
-    IdempotencyKeyReused,
     InsufficientBalance,
     NoNumbersAvailable,
     NotFound,
     NoUpstreamKey,
-    OperationPending,
-    OrderNotOwned,
     PeriodInvalid,
     PriceAboveMax,
     PriceUnknown,
     PurchaseNotMade,
     RentalNotActive,
-    RentalNotExpired,
     RentalNotFound,
-    RestoreNeedsSupport,
-    RestoreNotAvailable,
     ServiceUnknown,
     SpendLimitExceeded,
 )
 from app.rentals import repository
+from app.rentals.auto_prolong import Plan
 from app.rentals.repository import RentalFilter
 from app.rentals.schemas import Rental, RentalStatus
-from app.rentals.service import Purchase
-from app.schemas import Money
+from app.rentals.service import KEEP, Change, Keep, Purchase
 from app.tenants.scopes import Scope
-from app.values import PeriodUnit, amount_text, iso_country
-from app.wiring import Services
+from app.values import PeriodUnit, iso_country
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
 Writer = Annotated[Caller, Depends(Require(Scope.RENTALS_WRITE))]
-Wired = Annotated[Services, Depends(services_of)]
 
 CURSOR = "rentals"
-IDEMPOTENT = (IdempotencyKeyInUse, IdempotencyKeyReused)
-RESTORING = (
-    RentalNotFound,
-    RentalNotActive,
-    RentalNotExpired,
-    RestoreNotAvailable,
-    RestoreNeedsSupport,
-    ArchivedOrderNotFound,
-    OrderNotOwned,
-    OperationPending,
-)
-
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[Text, StringConstraints(max_length=500)]
 
@@ -114,30 +95,21 @@ class RentalRequest(RequestBody):
         return self
 
 
-class RentalChange(RequestBody):
-    """What to change; `metadata` replaces what was noted before."""
+class AutoProlongRequest(RequestBody):
+    """How to prolong the rental by itself, a day before each end: by 1 to 6 days, or by weeks or months."""
 
-    metadata: Metadata | None = None
-
-
-class RestoreRequest(RequestBody):
-    """How much restoring may cost."""
-
+    unit: Literal["day", "week", "month"]
+    count: Annotated[StrictInt, Field(examples=[1])]
     max_price: Annotated[
-        DecimalText | None, Field(description="US dollars that restoring may cost at most.")
+        DecimalText | None, Field(description="US dollars that prolonging may cost at most, each time.")
     ] = None
 
 
-class RestoreQuoteOut(BaseModel):
-    """What restoring would cost now."""
+class RentalChange(RequestBody):
+    """What to change; `metadata` replaces what was noted before, and an `auto_prolong` of null ends it."""
 
-    price: Money
-    days_overdue: int | None
-    prolonged_days: int | None
-    phone_number: str | None
-    service: str | None
-    country: str | None
-    upstream_order_id: str
+    metadata: Metadata | None = None
+    auto_prolong: AutoProlongRequest | None = None
 
 
 class RentalList(Page[Rental]):
@@ -217,19 +189,46 @@ async def list_rentals(
     before = after_id(CURSOR, cursor)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         found = await repository.listed(connection, caller.tenant_id, wanted, limit=limit + 1, before=before)
+    services.notifications.note(*(rental.id for rental in found[:limit]))
+    services.metrics.read("rentals", looked=False)
     return RentalList(
         items=found[:limit], next_cursor=next_cursor(CURSOR, found, limit, lambda rental: rental.id)
     )
 
 
-@router.get("/rentals/{rental_id}", summary="Read a rental", responses=problems(RentalNotFound))
-async def get_rental(rental_id: UUID, caller: Reader, services: Wired) -> Rental:
+@router.get(
+    "/rentals/{rental_id:rental}",
+    summary="Read a rental",
+    response_model=Rental,
+    responses={**UNCHANGED, **problems(RentalNotFound)},
+)
+async def get_rental(rental_id: UUID, caller: Reader, services: Wired, request: Request) -> Response:
     """One rental, as it was last seen; `synced_at` tells when."""
-    return await services.rentals.get(caller, rental_id)
+    answer = await rendered_of(request).answer(
+        request,
+        caller.tenant_id,
+        rental_id,
+        "rental",
+        lambda: services.rentals.get(caller, rental_id),
+        resource="rental",
+    )
+    services.metrics.read("rental", looked=False)
+    return answer
+
+
+def _prolonging(change: RentalChange) -> Plan | Keep | None:
+    if "auto_prolong" not in change.model_fields_set:
+        return KEEP
+    wanted = change.auto_prolong
+    if wanted is None:
+        return None
+    return Plan(prolongable(period(PeriodUnit(wanted.unit), wanted.count)), dollars(wanted.max_price))
 
 
 @router.patch(
-    "/rentals/{rental_id}", summary="Change a rental", responses=problems(RentalNotFound, *WITH_BODY)
+    "/rentals/{rental_id:rental}",
+    summary="Change a rental",
+    responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid, *WITH_BODY),
 )
 async def update_rental(
     rental_id: UUID,
@@ -237,78 +236,14 @@ async def update_rental(
     services: Wired,
     body: Annotated[RentalChange | None, Body()] = None,
 ) -> Rental:
-    """Change what is noted on a rental; it costs nothing and calls nobody."""
-    if body is None or body.metadata is None:
-        return await services.rentals.get(caller, rental_id)
-    return await services.rentals.describe(caller, rental_id, body.metadata)
+    """Change what is noted on a rental; it costs nothing and calls nobody.
 
-
-@router.post(
-    "/rentals/{rental_id}/activate",
-    status_code=202,
-    summary="Activate a rental's number",
-    responses=problems(
-        RentalNotFound,
-        RentalNotActive,
-        OperationPending,
-        PurchaseNotMade,
-        OrderNotOwned,
-        *IDEMPOTENT,
-        *UPSTREAM,
-    ),
-)
-async def activate_rental(rental_id: UUID, caller: Writer, services: Wired, request: Request) -> Rental:
-    """Queue the number for activation, so that it can receive; its `number_state` tells when it can."""
-    return (await services.rentals.activate(caller, rental_id, claim_of(request))).rental
-
-
-@router.get(
-    "/rentals/{rental_id}/restore-quote",
-    summary="Ask what restoring costs",
-    responses=problems(*RESTORING, *UPSTREAM),
-)
-async def get_restore_quote(rental_id: UUID, caller: Reader, services: Wired) -> RestoreQuoteOut:
-    """What restoring an expired rental would cost now, and whether it is possible."""
-    quote = await services.rentals.restore_quote(caller, rental_id)
-    return RestoreQuoteOut(
-        price=Money(amount=amount_text(quote.price)),
-        days_overdue=quote.days_overdue,
-        prolonged_days=quote.prolonged_days,
-        phone_number=quote.phone_number,
-        service=quote.service,
-        country=quote.country,
-        upstream_order_id=quote.order_id,
+    With `auto_prolong` the gateway prolongs the rental by itself a day before its end, once for each end, as
+    `POST …/prolong` would. If that can't be, the event `rental.auto_prolong_failed` tells.
+    """
+    given = body or RentalChange()
+    changed = await services.rentals.describe(
+        caller, rental_id, Change(metadata=given.metadata, prolonging=_prolonging(given))
     )
-
-
-@router.post(
-    "/rentals/{rental_id}/restore",
-    summary="Restore a rental",
-    responses={
-        202: {"model": Rental, "description": "The outcome is still open; `pending_operation` tells it."},
-        **problems(
-            *RESTORING,
-            InsufficientBalance,
-            SpendLimitExceeded,
-            PriceAboveMax,
-            PriceUnknown,
-            PurchaseNotMade,
-            *IDEMPOTENT,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
-)
-async def restore_rental(
-    rental_id: UUID,
-    caller: Writer,
-    services: Wired,
-    request: Request,
-    response: Response,
-    body: Annotated[RestoreRequest | None, Body()] = None,
-) -> Rental:
-    """Restore a rental after its end, once, for the price that is quoted now; its new end is read back."""
-    max_price = dollars(body.max_price) if body else None
-    outcome = await services.rentals.restore(caller, rental_id, max_price, claim_of(request))
-    response.status_code = 200 if outcome.settled else 202
-    return outcome.rental
+    services.notifications.note(rental_id)
+    return changed

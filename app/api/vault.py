@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from pydantic import BaseModel, Field, StrictBool, StringConstraints
+from pydantic import BaseModel, StrictBool
 
 from app.accounts import schedule
-from app.api.auth import Require, services_of
+from app.api.auth import Require
 from app.api.fields import Name, RequestBody
 from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import UPSTREAM, WITH_BODY, problems
+from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
+from app.api.secret_source import SecretSource, secret_of
+from app.api.wired import Wired
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access
@@ -29,24 +31,19 @@ from app.errors import (
     UpstreamKeyRejected,
 )
 from app.rentals import repository as rentals
-from app.tenants.scopes import Scope
-from app.vault.service import UpstreamKey
-from app.wiring import Services
+from app.tenants.scopes import PlatformScope, Scope
+from app.vault.stored import UpstreamKey
 
 router = APIRouter(tags=["upstream keys"], route_class=IdempotentRoute)
-Manager = Annotated[Caller, Depends(Require(Scope.KEYS_MANAGE))]
-Wired = Annotated[Services, Depends(services_of)]
+Manager = Annotated[Caller, Depends(Require(Scope.KEYS_MANAGE, platform=PlatformScope.VAULT_WRITE))]
 
 CURSOR = "upstream-keys"
 
-Secret = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,256}$")]
 
-
-class UpstreamKeyRequest(RequestBody):
-    """An upstream account's API key to store; the tenant's first one is its default."""
+class UpstreamKeyRequest(SecretSource):
+    """An upstream account's API key to store, or a reference to it; the tenant's first one is its default."""
 
     label: Name
-    api_key: Annotated[Secret, Field(description="Write-only: no answer ever holds it.")]
     default: StrictBool | None = None
 
 
@@ -57,28 +54,30 @@ class UpstreamKeyChange(RequestBody):
     default: StrictBool | None = None
 
 
-class SecretRequest(RequestBody):
-    """The new secret; `force` takes it even if it shows another account's orders."""
+class SecretRequest(SecretSource):
+    """The new secret, or a reference to it; `force` takes it even if it shows another account's orders."""
 
-    api_key: Annotated[Secret, Field(description="Write-only: no answer ever holds it.")]
     force: StrictBool = False
 
 
 class UpstreamKeyOut(BaseModel):
-    """What may be known of a stored key. `rejected`: the upstream does not accept it any more."""
+    """What may be known of a stored key; `reference` tells where it is, if that is elsewhere. `rejected`: the
+    upstream does not accept it any more.
+    """
 
     id: UUID
     label: str
     last_four: str
+    reference: str | None
     default: bool
     status: Literal["active", "rejected"]
     created_at: datetime
     last_used_at: datetime | None
 
     @classmethod
-    def of(cls, key: UpstreamKey) -> UpstreamKeyOut:
+    def of(cls, key: UpstreamKey) -> Self:
         """A key as callers read it."""
-        return cls.model_validate({name: getattr(key, name) for name in UpstreamKey.__slots__})
+        return cls.model_validate({name: getattr(key, name) for name in cls.model_fields})
 
 
 class UpstreamKeyList(Page[UpstreamKeyOut]):
@@ -89,7 +88,7 @@ class UpstreamKeyList(Page[UpstreamKeyOut]):
     "/tenants/{tenant_id}/upstream-keys",
     status_code=201,
     summary="Store an upstream key",
-    responses=problems(NotFound, UpstreamKeyInUse, IdempotencyKeyInUse, IdempotencyKeyReused, *WITH_BODY),
+    responses=problems(NotFound, UpstreamKeyInUse, *IDEMPOTENT, *WITH_BODY),
 )
 async def create_upstream_key(
     tenant_id: UUID,
@@ -99,10 +98,19 @@ async def create_upstream_key(
     request: Request,
     response: Response,
 ) -> UpstreamKeyOut:
-    """Store an account's key, encrypted. The worker looks at the account at once."""
+    """Store an account's key, encrypted, or a reference to it, which is read now to tell that the account is
+    not in use elsewhere. The worker looks at the account at once.
+    """
+    api_key = await secret_of(services, tenant_id, body)
+    await services.vault.make_ready(tenant_id)
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         key = await services.vault.add(
-            connection, tenant_id, label=body.label, api_key=body.api_key, default=body.default
+            connection,
+            tenant_id,
+            label=body.label,
+            api_key=api_key,
+            default=body.default,
+            reference=body.reference,
         )
         await schedule.enrol(connection, tenant_id, key.id)
         await audit.record(
@@ -194,26 +202,19 @@ async def replace_upstream_secret(
     """Replace the secret after trying it at the upstream; the old one is used until then."""
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         await services.vault.get(connection, tenant_id, key_id)
-        known = await rentals.listed_order_ids(connection, tenant_id, key_id)
-    found = await services.calls.try_secret(caller, key_id, body.api_key)
-    lost = known - {order.order_id for order in found}
-    if lost and not body.force:
-        raise UpstreamAccountDiffers(
-            f"With this secret, {len(lost)} of the {len(known)} living orders can't be seen."
+    api_key = await secret_of(services, tenant_id, body)
+    return UpstreamKeyOut.of(
+        await services.calls.trials.replace(
+            caller, key_id, api_key, reference=body.reference, force=body.force
         )
-    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
-        key = await services.vault.replace_secret(connection, tenant_id, key_id, body.api_key)
-        await schedule.make_due(connection, tenant_id, key_id)
-        details = {"forced": bool(lost)}
-        await audit.record(connection, caller, "upstream_key.replace_secret", target=key_id, details=details)
-        return UpstreamKeyOut.of(key)
+    )
 
 
 @router.delete(
     "/tenants/{tenant_id}/upstream-keys/{key_id}",
     status_code=204,
     summary="Delete an upstream key",
-    responses=problems(NotFound, UpstreamKeyHasRentals, IdempotencyKeyInUse, IdempotencyKeyReused),
+    responses=problems(NotFound, UpstreamKeyHasRentals, *IDEMPOTENT),
 )
 async def delete_upstream_key(
     tenant_id: UUID,
@@ -229,6 +230,7 @@ async def delete_upstream_key(
         living = await rentals.count_living(connection, tenant_id, key_id)
         if living and not force:
             raise UpstreamKeyHasRentals(f"{living} living rentals hang on this key.")
+        await schedule.make_due(connection, tenant_id, key_id)  # so that who looks at it hears of it
         await services.vault.delete(connection, tenant_id, key_id)
         details = {"living_rentals": living}
         await audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)

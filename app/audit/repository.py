@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import WORKER_ACTOR, Caller
@@ -31,6 +31,36 @@ class AuditFilter:
     created_before: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a row of the trail tells beside who acted.
+
+    Attributes:
+        action: what was done, as `noun.verb` (`rental.create`, `upstream_key.add`).
+        target: the id of what it was done to.
+        outcome: `succeeded`, or the code of the error.
+        details: further facts; never a secret.
+    """
+
+    action: str
+    target: str | UUID | None = None
+    outcome: str = SUCCEEDED
+    details: Mapping[str, Any] | None = None
+
+
+_INSERT = sa.text("""
+    with entries as (
+        select * from jsonb_to_recordset(:entries)
+            as e (id uuid, action text, target text, outcome text, details jsonb)
+    ), waits as (
+        insert into audit_unsealed (tenant_id, audit_id) select :tenant_id, id from entries
+    )
+    insert into audit_logs (tenant_id, id, actor, action, target, outcome, address, request_id, details)
+    select :tenant_id, id, :actor, action, target, outcome, :address, :request_id, details from entries
+""").bindparams(sa.bindparam("tenant_id", type_=sa.Uuid), sa.bindparam("entries", type_=JSONB))
+"""Writes rows, and notes that they wait for their seal: a row that came past this is found by verifying."""
+
+
 async def record(
     connection: AsyncConnection,
     caller: Caller,
@@ -40,27 +70,32 @@ async def record(
     outcome: str = SUCCEEDED,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one row, in the transaction of the change that it tells of.
+    """Write one row, as `Entry` has it, in the transaction of the change that it tells of."""
+    await record_all(connection, caller, [Entry(action, target, outcome, details)])
 
-    Args:
-        action: what was done, as `noun.verb` (`rental.create`, `upstream_key.add`).
-        target: the id of what it was done to.
-        outcome: `succeeded`, or the code of the error.
-        details: further facts; never a secret.
-    """
-    await connection.execute(
-        audit_logs.insert().values(
-            tenant_id=caller.tenant_id,
-            id=new_id(),
-            actor=caller.actor,
-            action=action,
-            target=None if target is None else str(target),
-            outcome=outcome,
-            address=caller.address,
-            request_id=caller.request_id,
-            details=dict(details or {}),
-        )
-    )
+
+async def record_all(connection: AsyncConnection, caller: Caller, entries: Sequence[Entry]) -> None:
+    """Write rows in the transaction of the changes that they tell of."""
+    if not entries:
+        return
+    rows = [
+        {
+            "id": str(new_id()),
+            "action": entry.action,
+            "target": None if entry.target is None else str(entry.target),
+            "outcome": entry.outcome,
+            "details": dict(entry.details or {}),
+        }
+        for entry in entries
+    ]
+    given = {
+        "tenant_id": caller.tenant_id,
+        "actor": caller.actor,
+        "address": caller.address,
+        "request_id": caller.request_id,
+        "entries": rows,
+    }
+    await connection.execute(_INSERT, given)
 
 
 async def listed(
@@ -85,23 +120,36 @@ async def listed(
     return (await connection.execute(query.order_by(audit_logs.c.id.desc()).limit(limit))).all()
 
 
-async def count_background_call(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, method: str, outcome: str
-) -> None:
-    """Add one background call to the running hour's sum."""
-    statement = insert(upstream_usage).values(
-        tenant_id=tenant_id,
-        upstream_key_id=upstream_key_id,
-        hour=sa.func.date_trunc("hour", sa.func.now()),
-        method=method,
-        outcome=outcome,
-        calls=1,
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(
-            constraint=upstream_usage.primary_key, set_={"calls": upstream_usage.c.calls + 1}
-        )
-    )
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Background calls of one account, by one method and with one outcome."""
+
+    tenant_id: UUID
+    upstream_key_id: UUID
+    method: str
+    outcome: str
+    calls: int
+
+
+_COUNT = sa.text("""
+    insert into upstream_usage as u (tenant_id, upstream_key_id, hour, method, outcome, calls)
+    select tenant_id, upstream_key_id, date_trunc('hour', now()), method, outcome, calls
+    from jsonb_to_recordset(:uses)
+        as t (tenant_id uuid, upstream_key_id uuid, method text, outcome text, calls bigint)
+    order by 1, 2, 4, 5
+    on conflict on constraint upstream_usage_pkey do update set calls = u.calls + excluded.calls
+""").bindparams(sa.bindparam("uses", type_=JSONB))
+"""In one order, so that two who count at once never wait for each other in a circle."""
+
+
+async def count_background_calls(connection: AsyncConnection, uses: Sequence[Uses]) -> None:
+    """Add background calls to the running hour's sums; the worker's role may do so for all tenants."""
+    if uses:
+        rows = [
+            asdict(use) | {"tenant_id": str(use.tenant_id), "upstream_key_id": str(use.upstream_key_id)}
+            for use in uses
+        ]
+        await connection.execute(_COUNT, {"uses": rows})
 
 
 async def seal_past_hours(connection: AsyncConnection, tenant_id: UUID) -> int:

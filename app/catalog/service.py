@@ -7,11 +7,19 @@ from decimal import Decimal
 
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
+from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
 from app.errors import CountryUnknown, PeriodInvalid
 from app.upstream.wire import Country as UpstreamCountry
 from app.upstream.wire import Offer as UpstreamOffer
-from app.values import LONGEST_RENTAL_DAYS, SHORTEST_RENTAL_DAYS, Period, iso_country
+from app.values import (
+    LONGEST_PROLONGING_BY_DAYS,
+    LONGEST_RENTAL_DAYS,
+    SHORTEST_RENTAL_DAYS,
+    Period,
+    PeriodUnit,
+    iso_country,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,19 @@ def rentable(period: Period) -> Period:
         raise PeriodInvalid(
             f"The period is {period.days} days long; numbers are rented for"
             f" {SHORTEST_RENTAL_DAYS} to {LONGEST_RENTAL_DAYS} days."
+        )
+    return period
+
+
+def prolongable(period: Period) -> Period:
+    """The period, if it can be asked for; whether a rental is prolonged by it is the upstream's to say.
+
+    Raises:
+        PeriodInvalid: it is none, or of more than 6 days that are counted as days.
+    """
+    if period.count < 1 or (period.unit is PeriodUnit.DAY and period.count > LONGEST_PROLONGING_BY_DAYS):
+        raise PeriodInvalid(
+            f"Rentals are prolonged by 1 to {LONGEST_PROLONGING_BY_DAYS} days, or by weeks or months."
         )
     return period
 
@@ -87,18 +108,27 @@ class Catalog:
             (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller)
         )
 
-    async def fresh_offers(self, country: Country, period: Period, caller: Caller) -> tuple[Offer, ...]:
-        """What a country offers for a period now, to check a price before buying."""
+    async def fresh_offers(
+        self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
+    ) -> tuple[Offer, ...]:
+        """What a country offers for a period now, to check a price before buying.
+
+        Args:
+            notes: where the call's row of the audit trail goes, if the caller of this method sees to it.
+        """
         fetched = await self._offers.fresh(
-            (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller)
+            (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller, notes)
         )
         return fetched.value
 
-    async def _fetch_offers(self, country: Country, period: Period, caller: Caller) -> tuple[Offer, ...]:
+    async def _fetch_offers(
+        self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
+    ) -> tuple[Offer, ...]:
         found = await self._calls.read_keyless(
             "getdata",
             lambda client: client.get_offers(country.upstream_code, period),
             caller=caller,
+            notes=notes,
         )
         return tuple(_offer(offer, period) for offer in found)
 

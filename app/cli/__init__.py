@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.cli import admin, demo, doctor, operations, running
+from app.cli import admin, audit, demo, doctor, operations, running, top, vault
 from app.cli.terminal import complain
 from app.errors import RentgateError
 
@@ -19,9 +19,15 @@ app.command()(running.sandbox)
 app.command()(running.openapi)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
+app.command()(top.top)
 app.add_typer(admin.tenant_commands, name="tenant", help="Make, list and change tenants.")
 app.add_typer(admin.key_commands, name="key", help="Make, list and revoke API keys; store upstream keys.")
+app.add_typer(audit.audit_commands, name="audit", help="Verify, export and prune the audit trails.")
 app.add_typer(operations.operation_commands, name="operations", help="The ledger of paid calls.")
+
+app.add_typer(
+    vault.vault_commands, name="vault", help="The keys of the vault: rotate them, and see how far that is."
+)
 
 
 def main() -> None:
@@ -34,8 +40,6 @@ def main() -> None:
         sys.exit(1)
     except ValidationError as error:
         for wrong in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in wrong["loc"]).upper()
-            complain(
-                f"RENTGATE_{name}: {wrong['msg']}", "Mend the environment variable, or its line in .env."
-            )
+            name = "_".join(["RENTGATE", *(str(part) for part in wrong["loc"])]).upper()
+            complain(f"{name}: {wrong['msg']}", "Mend the environment variable, or its line in .env.")
         sys.exit(1)

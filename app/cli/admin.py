@@ -34,10 +34,10 @@ TenantId = Annotated[UUID, typer.Argument(metavar="TENANT_ID")]
 SpendLimit = Annotated[str | None, typer.Option(help="US dollars a calendar month.")]
 
 
-def with_services(work: Callable[[Services], Awaitable[T]]) -> T:
+def with_services(work: Callable[[Services], Awaitable[T]], *, log_level: str = "WARNING") -> T:
     """Do some work with the process's services, made for it and taken down after it."""
     settings = Settings()
-    configure_logging("WARNING")
+    configure_logging(log_level)
 
     async def run() -> T:
         async with database_urls(settings) as urls, services(settings, urls.app) as built:
@@ -181,6 +181,8 @@ def add_upstream_key(
     async def work(built: Services) -> UUID:
         async with built.database.transaction(Access.tenant(tenant_id)) as connection:
             await tenants.get_tenant(connection, tenant_id)
+        await built.vault.make_ready(tenant_id)
+        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
             stored = await built.vault.add(
                 connection, tenant_id, label=label, api_key=api_key.strip(), default=None
             )

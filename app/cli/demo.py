@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from app.cli.servers import Server, bound, server, stop_on_signals
+from app.cli.servers import Server, bound, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
 from app.main import create_app
 from app.postgres import EmbeddedPostgres
@@ -49,7 +49,7 @@ def demo(
     port: Annotated[int, typer.Option(help="The gateway's port.", min=0, max=65535)] = 8000,
 ) -> None:
     """Run the gateway with an embedded Postgres and a sandbox upstream, and show how to use it."""
-    asyncio.run(_demo(Settings(), port))
+    run_to_end(_demo(Settings(), port))
 
 
 async def _demo(given: Settings, port: int) -> None:
@@ -186,8 +186,14 @@ def _explain(access: Access, env_file: Path) -> None:
             ' | grep -o \'"id":"[^"]*"\' | head -1 | cut -d\'"\' -f4)',
         ),
         ("The rental: after some seconds its number_state is active", _curl("/rentals/$RENTAL")),
-        ("Its SMS: one comes by itself after about 15 s", _curl("/rentals/$RENTAL/sms")),
-        ("Its history, and the audit trail", f"{_curl('/rentals/$RENTAL/events')}\n{_curl('/audit-logs')}"),
+        (
+            "Its SMS: one comes by itself about 15 s after the activation",
+            _curl("/rentals/$RENTAL/sms?wait=30"),
+        ),
+        (
+            "What happened (with -H 'Accept: text/event-stream' as a stream), and the audit trail",
+            f"{_curl('/events')}\n{_curl('/audit-logs')}",
+        ),
         (
             "Let 8 days pass in the sandbox, and restore the rental after its end",
             "curl -sS -X POST \"$SANDBOX_URL/control/time\" -H 'Content-Type: application/json'"

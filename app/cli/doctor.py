@@ -1,4 +1,4 @@
-"""`rentgate doctor`: checks settings, database, vault and upstream, and says what to mend."""
+"""`rentgate doctor`: checks settings, database, vault, upstream, Redis and issuer, and says what to mend."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Awaitable, Callable
 
 import sqlalchemy as sa
 import typer
+from limits import RateLimitItemPerMinute
 
+from app.api.windows import Windows
 from app.cli.terminal import out
 from app.database import Access, Role
 from app.errors import NotReady, RentgateError
 from app.migrate import head
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.wiring import Services, database_urls, services
+from app.wiring import Services, database_urls, services, token_issuer
 
 
 def doctor() -> None:
-    """Check the settings, the database, the vault and the upstream, and say what to mend."""
+    """Check the settings, the database, the vault, the upstream and so on, and say what to mend."""
     settings = Settings()
     configure_logging("CRITICAL")
     if not asyncio.run(_examine(settings)):
@@ -32,6 +34,8 @@ async def _examine(settings: Settings) -> bool:
         ("least privilege", _privileges),
         ("vault", _vault),
         ("upstream", _upstream),
+        ("redis", _redis),
+        ("issuer", _issuer),
     ]
     good = True
     try:
@@ -83,6 +87,7 @@ async def _privileges(built: Services) -> str:
 
 
 async def _vault(built: Services) -> str:
+    await built.keyring.make_ready(built.database)
     async with built.database.transaction(Access(Role.APP)) as connection:
         await built.keyring.unlock(connection)
     return "it opens with this vault key"
@@ -93,3 +98,28 @@ async def _upstream(built: Services) -> str:
         "getcountries", lambda client: client.get_countries(), caller=None
     )
     return f"it answers, with {len(countries)} countries"
+
+
+async def _redis(built: Services) -> str:
+    if built.settings.redis_url is None:
+        return "none is set, so each process counts rate limits for itself"
+    windows = Windows(built.settings.redis_url.get_secret_value())
+    try:
+        await windows.hit(RateLimitItemPerMinute(1), "doctor")
+        if windows.away:
+            raise NotReady(
+                "It does not answer, so each process counts rate limits for itself: check the URL."
+            )
+    finally:
+        await windows.aclose()
+    return "it answers, and rate limits are counted in it"
+
+
+async def _issuer(built: Services) -> str:
+    issuer = token_issuer(built.settings)
+    if issuer is None:
+        return "none is set, so services call with API keys"
+    try:
+        return f"it publishes {await issuer.check()} keys that may sign tokens"
+    finally:
+        await issuer.aclose()

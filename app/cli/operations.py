@@ -12,8 +12,8 @@ from app.audit.caller import Caller
 from app.cli.admin import MOST_ROWS, SHELL, with_services
 from app.cli.terminal import out
 from app.database import PLATFORM, Access
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.operations import lookup
+from app.operations.operation import Operation
 from app.operations.states import State
 from app.rentals.resolution import resolve
 from app.tenants import service as tenants
@@ -35,7 +35,7 @@ async def _found(built: Services, tenant_id: UUID | None, state: State | None) -
     found: list[Operation] = []
     for one in of:
         async with built.database.transaction(Access.tenant(one)) as connection:
-            found += await ledger.listed(
+            found += await lookup.listed(
                 connection, one, state=state, kind=None, rental_id=None, limit=MOST_ROWS, before=None
             )
     return found

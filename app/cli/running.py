@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import nullcontext
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +14,15 @@ import typer
 import uvicorn
 
 from app.api.openapi import rendered
-from app.cli.servers import GRACE_SECONDS, bound, server, stop_on_signals
+from app.cli.servers import GRACE_SECONDS, bound, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
-from app.main import WORKER_SWITCH, create_app
+from app.main import WORKER_SWITCH, close_waiting, create_app
 from app.migrate import head
 from app.sandbox import SandboxOptions, create_sandbox
 from app.sandbox.options import Shape
 from app.settings import Settings
-from app.telemetry import configure_logging
-from app.vault.keyring import Keyring
-from app.wiring import database_urls, migrate_database, services, vault_key
+from app.telemetry import configure_logging, traces
+from app.wiring import database_urls, migrate_database, services, vault_homes, warn_of_local_vault_key
 from app.worker import Worker
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -37,11 +37,12 @@ def serve(
 ) -> None:
     """Serve the API, and run the background worker with it unless told not to."""
     settings = Settings()
-    Keyring(vault_key(settings))  # a vault key that can't be used is better said now than at each request
+    vault_homes(settings)  # a vault key that can't be used is better said now than at each request
     listener = bound(host, port)
     configure_logging(settings.log_level)
+    warn_of_local_vault_key(settings)
     if workers == 1:
-        asyncio.run(_serve(settings, listener, with_worker=not no_worker))
+        run_to_end(_serve(settings, listener, with_worker=not no_worker))
         return
     listener.close()
     if no_worker:
@@ -62,10 +63,12 @@ def serve(
 async def _serve(settings: Settings, listener: object, *, with_worker: bool) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    gateway = server(create_app(settings, with_worker=with_worker))
+    app = create_app(settings, with_worker=with_worker)
+    gateway = server(app)
     serving = asyncio.ensure_future(gateway.serve(sockets=[listener]))  # type: ignore[list-item]
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    close_waiting(app)
     gateway.should_exit = True
     stopping.cancel()
     await serving
@@ -73,18 +76,31 @@ async def _serve(settings: Settings, listener: object, *, with_worker: bool) -> 
         sys.exit(1)
 
 
-def worker() -> None:
+def worker(
+    metrics_port: Annotated[
+        int | None, typer.Option(help="The port to give metrics on; none if not set.", min=1, max=65535)
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="The address to give metrics on.")] = "127.0.0.1",
+) -> None:
     """Run the background worker alone; any number of them, on any number of machines."""
     settings = Settings()
     configure_logging(settings.log_level)
+    warn_of_local_vault_key(settings)
 
     async def work() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        async with database_urls(settings) as urls, services(settings, urls.app) as built:
-            await Worker(built).run(stop)
+        async with (
+            traces.exporting(),
+            database_urls(settings) as urls,
+            services(settings, urls.app) as built,
+        ):
+            with built.metrics.serving(metrics_host, metrics_port) if metrics_port else nullcontext():
+                await Worker(built).run(stop)
 
-    asyncio.run(work())
+    if metrics_port:
+        bound(metrics_host, metrics_port).close()  # a port that is taken is better said at once
+    run_to_end(work())
 
 
 def migrate() -> None:
@@ -95,7 +111,7 @@ def migrate() -> None:
         async with database_urls(settings) as urls:
             await asyncio.to_thread(migrate_database, urls)
 
-    asyncio.run(run())
+    run_to_end(run())
     out.print(f"The database is at migration {head()}.")
 
 
@@ -130,7 +146,7 @@ def sandbox(
         upstream.should_exit = True
         await serving
 
-    asyncio.run(run())
+    run_to_end(run())
 
 
 def _accounts(given: list[str]) -> dict[str, Decimal]:

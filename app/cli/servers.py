@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.loops.auto import auto_loop_factory
 
 from app.errors import RentgateError
+
+T = TypeVar("T")
 
 GRACE_SECONDS = 60
 """How long requests that are under way may take to end when the server stops."""
@@ -68,3 +72,9 @@ def stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a process's work to its end, on the event loop that the HTTP server's own processes take too."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(work)

@@ -21,7 +21,10 @@ messages = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("occurrence", sa.Integer, nullable=False),
     sa.CheckConstraint("scope in ('rented', 'other')", name="scope"),
+    sa.Column("rented_position", sa.BigInteger),
     sa.UniqueConstraint("tenant_id", "rental_id", "digest", "occurrence"),
+    sa.UniqueConstraint("tenant_id", "rental_id", "rented_position"),
     sa.ForeignKeyConstraint(["tenant_id", "rental_id"], ["rentals.tenant_id", "rentals.id"]),
-    comment="position counts a rental's messages in the order of arrival, without gaps.",
+    comment="position counts in the order of arrival; rented_position in that of being known as the rental's"
+    " own.",
 )

@@ -50,6 +50,8 @@ async def keep(
             last_position += 1
             await _insert(connection, caller, rental_id, last_position, sighting)
         elif sighting.scope == RENTED and row.scope == OTHER:
+            # Who follows the rental's own messages is past its position, and would never see it there.
+            last_position += 1
             await connection.execute(
                 messages.update()
                 .where(
@@ -57,7 +59,7 @@ async def keep(
                     messages.c.rental_id == rental_id,
                     messages.c.position == row.position,
                 )
-                .values(scope=RENTED)
+                .values(scope=RENTED, rented_position=last_position)
             )
     return last_position
 
@@ -70,6 +72,7 @@ async def _insert(
         rental_id=rental_id,
         position=position,
         id=new_id(),
+        rented_position=position if sighting.scope == RENTED else None,
         scope=sighting.scope,
         sender=sighting.sms.sender,
         text=sighting.sms.text,
@@ -91,10 +94,13 @@ async def after(
     position: int,
     limit: int,
 ) -> list[tuple[int, schemas.Message]]:
-    """A rental's messages after a position, in the order of arrival, each with its position."""
-    query = _of(tenant_id, rental_id, scope).where(messages.c.position > position)
-    rows = await connection.execute(query.order_by(messages.c.position).limit(limit))
-    return [(row.position, _message(row)) for row in rows]
+    """A rental's messages after a position, in the order of arrival, each with its position; of the rental's
+    own, in the order in which they were known as such.
+    """
+    place = messages.c.rented_position if scope == RENTED else messages.c.position
+    query = _of(tenant_id, rental_id, scope).where(place > position)
+    rows = await connection.execute(query.order_by(place).limit(limit))
+    return [(getattr(row, place.name), _message(row)) for row in rows]
 
 
 async def newest(

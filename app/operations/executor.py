@@ -1,15 +1,17 @@
 """Executes operations: commit intent, wait for the lane, commit `sent`, send once, settle.
 
-Between two commits the process may die at any instruction. Whatever it leaves behind says enough for
-another process to go on: a queued operation was surely not sent, a sent one is looked up.
+Where the account is free, intent and `sent` are one commit. Between two commits the process may die at any
+instruction. Whatever it leaves behind says enough for another process to go on: a queued step was surely
+not sent, a sent one is looked up.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,237 +19,274 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import lane, schedule
 from app.accounts.calls import UpstreamCalls
 from app.audit import repository as audit
+from app.audit.caller import Caller
+from app.audit.repository import Entry
 from app.database import Access, Database
-from app.errors import DatabaseUnavailable, RentgateError, UpstreamBusy
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.errors import DatabaseUnavailable, RentgateError
+from app.operations import ledger, lookup
+from app.operations.operation import Operation, error_of
 from app.operations.states import Kind, State
+from app.operations.turns import Turn, Turns
+from app.telemetry import traces
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
+from app.upstream.wire import PurchasedOrder
 
 R = TypeVar("R")
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 
-LANE_POLL_SECONDS = 0.1
 SETTLE_RETRY_SECONDS = 0.5
 SETTLE_TRIES = 120
+RESUME_SECONDS = 10.0
+"""After how long a step is tried again that was surely not sent, when one before it was done."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Generic[R]):
-    """What is particular to a kind of operation.
+class Call:
+    """The upstream call of an operation's present step.
 
     Attributes:
-        method: the upstream's name of the call.
-        call: makes it, given client, plain key, and the moment past which nothing may be written.
-        succeeded: writes what a success changes, in the settling transaction.
-        failed: likewise for a failure.
-        pending: likewise for an outcome that the caller is told is open.
+        method: the upstream's name of it.
+        make: makes it, given client, plain key, and the moment past which nothing may be written; gives
+            the orders that it told of.
     """
 
     method: str
-    call: Callable[[UpstreamClient, str, float], Awaitable[R]]
-    succeeded: Callable[[AsyncConnection, Operation, R], Awaitable[None]]
-    failed: Callable[[AsyncConnection, Operation, RentgateError], Awaitable[None]]
-    pending: Callable[[AsyncConnection, Operation], Awaitable[None]]
+    make: Callable[[UpstreamClient, str, float], Awaitable[tuple[PurchasedOrder, ...]]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """What is needed to make a call that is committed as sent: the plain key, and until when to write."""
+class Outcomes(Protocol[S_co]):
+    """What an operation's outcome changes beside the ledger, and what its caller is shown of it, of type S.
+    Each function runs in a transaction of the executor's; those that settle the operation's present step
+    give None if another process did so before.
+    """
 
-    api_key: str = field(repr=False)
-    send_by: float
+    async def made_and_shown(
+        self, connection: AsyncConnection, operation: Operation, orders: tuple[PurchasedOrder, ...]
+    ) -> tuple[Operation, S_co] | None:
+        """The call was carried out, and told of these orders."""
+
+    async def not_made(
+        self, connection: AsyncConnection, operation: Operation, error: RentgateError
+    ) -> Operation | None:
+        """The call was surely not carried out."""
+
+    async def left_open(self, connection: AsyncConnection, operation: Operation) -> None:
+        """Its caller is told that the outcome is open."""
+
+    async def shown(self, connection: AsyncConnection, operation: Operation) -> S_co:
+        """What the caller is shown of an operation as it is now."""
 
 
-class Executor:
+class Executor(Generic[S]):
     """Runs operations to their end, be it after their caller was answered."""
 
     def __init__(
-        self, database: Database, calls: UpstreamCalls, *, call_timeout: float, purchase_wait: float
+        self,
+        database: Database,
+        calls: UpstreamCalls,
+        call_of: Callable[[Operation], Call],
+        outcomes: Outcomes[S],
+        *,
+        call_timeout: float,
+        purchase_wait: float,
     ) -> None:
         self._database = database
         self._calls = calls
-        self._call_timeout = call_timeout
+        self._call_of = call_of
+        self._outcomes = outcomes
+        self._turns = Turns(
+            database, calls, lambda operation: call_of(operation).method, call_timeout=call_timeout
+        )
         self._purchase_wait = purchase_wait
         self._running: set[asyncio.Task[Any]] = set()
-        self._stopping = False
 
-    async def run(self, operation: Operation, plan: Plan[R]) -> Operation:
-        """Run a committed intent, waiting for its outcome as long as a caller is kept waiting.
+    async def run(
+        self,
+        caller: Caller,
+        upstream_key_id: UUID,
+        intend: Callable[[AsyncConnection], Awaitable[Operation]],
+        *,
+        notes: list[Entry] | None = None,
+    ) -> tuple[Operation, S]:
+        """Commit an intent and carry it out, waiting for the outcome as long as a caller is kept waiting.
+
+        Args:
+            upstream_key_id: the account that the operation is about.
+            intend: writes the intent, in the transaction that is given.
+            notes: further rows for the audit trail, written with the intent, and emptied.
 
         Returns:
-            the operation: succeeded, or still open (tell the caller 202).
+            the operation, succeeded or still open (tell the caller 202), and what is shown of its subject.
 
         Raises:
             RentgateError: it failed, and nothing was spent or changed.
         """
-        task = self.keep(self._drive(operation, plan))
+        tenant_id = caller.tenant_id
+        await self._calls.make_ready(tenant_id, upstream_key_id)
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            operation = await intend(connection)
+            turn = await self._turns.take(connection, operation)
+            entries = [*(notes or ()), ledger.accepted(operation), *(turn.entries if turn else ())]
+            await audit.record_all(connection, caller, entries)
+        if notes is not None:
+            notes.clear()
+        shown: list[S] = []
+        task = self._keep(self._drive(operation, turn, shown.append))
         await asyncio.wait({task}, timeout=self._purchase_wait)
         reached = task.result() if task.done() else None
-        if reached is None or reached.is_open:
-            async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-                reached = await ledger.get(connection, operation.tenant_id, operation.id)
-                if reached.is_open:
-                    reached = await ledger.mark_answered(connection, operation)
-                if reached.is_open:
-                    await plan.pending(connection, reached)
-        if reached.state is State.FAILED:
-            raise ledger.error_of(reached)
-        return reached
+        if reached is not None and reached.state is State.FAILED:
+            raise error_of(reached)
+        if reached is not None and reached.state is State.SUCCEEDED:
+            return reached, shown[-1]
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            reached = await lookup.get(connection, tenant_id, operation.id)
+            if reached.is_open:
+                reached = await ledger.mark_answered(connection, operation)
+            if reached.is_open:
+                await self._outcomes.left_open(connection, reached)
+            if reached.state is State.FAILED:
+                raise error_of(reached)
+            return reached, await self._outcomes.shown(connection, reached)
 
-    def keep(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
+    def resume(self, operation: Operation) -> None:
+        """Go on in the background with an operation of which a step was done and the next was not sent."""
+        self._keep(self._drive(operation, None, lambda _: None))
+
+    def _keep(self, work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
         """Start work that outlives its caller; `drain` waits for it."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # asking keeps asyncio from complaining when nobody waited for it any more
 
     async def drain(self) -> None:
         """Wait until nothing is under way any more; called when the process stops.
 
         What only waits for its turn is closed as never sent: it could wait for long.
         """
-        self._stopping = True
+        self._turns.stop()
         while self._running:
             await asyncio.wait(set(self._running))
 
-    async def _drive(self, operation: Operation, plan: Plan[R]) -> Operation | None:
-        """Take an operation to its outcome; returns it as settled, None if another process settled it."""
-        caller = operation.caller
-        try:
-            if await self._enter_lane(operation) is None:
-                stopped = UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
-                return await self._settle(operation, plan, State.FAILED, error=stopped)
+    async def _drive(
+        self, operation: Operation, turn: Turn | None, show: Callable[[S], None]
+    ) -> Operation | None:
+        """Take an operation to its outcome, step by step; None if another process settled it."""
+        with traces.span(f"operation {operation.kind.value}", operation.told) as span:
             try:
-                await self._calls.wait_for_turn(operation.upstream_key_id)
-                sending = await self._commit_sent(operation, plan.method)
+                while True:
+                    reached = await self._drive_step(operation, turn, show)
+                    if reached is None or reached.state is not State.QUEUED or reached.step == operation.step:
+                        break
+                    operation, turn = reached, None
             except DatabaseUnavailable:
+                log.warning("operation.left_open", operation_id=str(operation.id))
                 raise
-            except RentgateError as error:
-                return await self._settle(operation, plan, State.FAILED, error=error)
-            if sending is None:
-                late = UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
-                return await self._settle(operation, plan, State.FAILED, error=late)
-            try:
-                result = await self._calls.fire(
-                    caller,
-                    operation.upstream_key_id,
-                    plan.method,
-                    lambda client: plan.call(client, sending.api_key, sending.send_by),
-                )
-            except CallFailed as failure:
-                if failure.outcome is not Outcome.UNKNOWN:
-                    return await self._settle(operation, plan, State.FAILED, error=failure.error)
-                log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
-                return await self._settle(operation, plan, State.UNKNOWN)
-            return await self._settle(operation, plan, State.SUCCEEDED, result=result)
+            span.note({} if reached is None else reached.told)
+            return reached
+
+    async def _drive_step(
+        self, operation: Operation, turn: Turn | None, show: Callable[[S], None]
+    ) -> Operation | None:
+        """Send the present step's call, once, and settle it."""
+        call = self._call_of(operation)
+        try:
+            sending = await self._turns.sending(operation, turn)
         except DatabaseUnavailable:
-            log.warning("operation.left_open", operation_id=str(operation.id))
             raise
-
-    async def _enter_lane(self, operation: Operation) -> lane.Lease | None:
-        """Wait for the account's lane; None if the process stops, or another one closed the operation."""
-        while not self._stopping:
-            async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-                if not await ledger.attend(connection, operation):
-                    return None
-                if not await self._mistakable(connection, operation):
-                    lease = await lane.take(
-                        connection,
-                        operation.tenant_id,
-                        operation.upstream_key_id,
-                        operation.id,
-                        self._call_timeout,
-                    )
-                    if lease is not None:
-                        return lease
-            await asyncio.sleep(LANE_POLL_SECONDS)
-        return None
-
-    async def _mistakable(self, connection: AsyncConnection, operation: Operation) -> bool:
-        """Whether an order of this purchase could be taken for that of one whose outcome is unknown."""
-        if operation.kind is not Kind.CREATE:
-            return False
-        unknown = await ledger.of_account(
-            connection, operation.tenant_id, operation.upstream_key_id, State.SENT, State.UNKNOWN
-        )
-        return any(
-            other.kind is Kind.CREATE
-            and other.id != operation.id
-            and other.request["country"] == operation.request["country"]
-            and set(other.request["services"]) & set(operation.request["services"])
-            for other in unknown
-        )
-
-    async def _commit_sent(self, operation: Operation, method: str) -> _Sending | None:
-        """Renew the lease, commit `sent` and open the key; None if it is no longer this process's to do.
-
-        Raises:
-            RentgateError: the key can't be opened, and nothing is committed.
-        """
-        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-            lease = await lane.take(
-                connection,
-                operation.tenant_id,
-                operation.upstream_key_id,
-                operation.id,
-                self._call_timeout,
-            )
-            seconds = lane.lease_seconds(self._call_timeout)
-            if lease is None or not await ledger.mark_sent(connection, operation, seconds):
-                return None
-            await audit.record(
-                connection,
+        except RentgateError as error:
+            never = error
+            return await self._settle(operation, lambda c: self._not_sent(c, operation, never, State.QUEUED))
+        try:
+            orders = await self._calls.fire(
                 operation.caller,
-                f"upstream.{method}",
-                target=operation.upstream_key_id,
-                outcome="sent",
-                details={"operation_id": str(operation.id), "fence": lease.fence},
+                operation.upstream_key_id,
+                call.method,
+                lambda client: call.make(client, sending.api_key, sending.send_by),
             )
-            api_key = await self._calls.open_key(connection, operation.tenant_id, operation.upstream_key_id)
-            return _Sending(api_key, lease.send_by)
+        except CallFailed as failure:
+            why = failure.error
+            if failure.outcome is Outcome.NOT_SENT:
+                return await self._settle(operation, lambda c: self._not_sent(c, operation, why, State.SENT))
+            if failure.outcome is Outcome.REFUSED:
+                return await self._settle(operation, lambda c: self._outcomes.not_made(c, operation, why))
+            log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
+            return await self._settle(operation, lambda c: self._unknown(c, operation), look=True)
+        return await self._settle(
+            operation,
+            lambda c: self._made(c, operation, orders, show),
+            look=operation.kind is not Kind.CREATE,  # which alone tells all that it did
+        )
 
     async def _settle(
         self,
         operation: Operation,
-        plan: Plan[R],
-        state: State,
+        write: Callable[[AsyncConnection], Awaitable[Operation | None]],
         *,
-        result: R | None = None,
-        error: RentgateError | None = None,
+        look: bool = False,
     ) -> Operation | None:
-        """Write the outcome, trying on while the database is away: this process alone knows it."""
+        """Write a step's outcome, trying on while the database is away: this process alone knows it.
+
+        Args:
+            look: something was changed, or may have been, that is worth a look at the account at once.
+        """
         for _ in range(SETTLE_TRIES - 1):
             try:
-                return await self._write_outcome(operation, plan, state, result=result, error=error)
+                return await self._write_outcome(operation, write, look=look)
             except DatabaseUnavailable:
                 await asyncio.sleep(SETTLE_RETRY_SECONDS)
-        return await self._write_outcome(operation, plan, state, result=result, error=error)
+        return await self._write_outcome(operation, write, look=look)
 
     async def _write_outcome(
         self,
         operation: Operation,
-        plan: Plan[R],
-        state: State,
+        write: Callable[[AsyncConnection], Awaitable[Operation | None]],
         *,
-        result: R | None,
-        error: RentgateError | None,
+        look: bool,
     ) -> Operation | None:
-        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-            await schedule.lock(connection, operation.tenant_id, operation.upstream_key_id)
-            await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
-            settled = await ledger.settle(connection, operation, state, error=error)
-            if settled is None:
-                return None
-            if state is State.FAILED and error is not None:
-                await plan.failed(connection, settled, error)
-                return settled
-            if state is State.SUCCEEDED:
-                await plan.succeeded(connection, settled, result)  # type: ignore[arg-type]
-            else:
-                await plan.pending(connection, settled)
-            # What was changed, or may have been, is worth a look that doesn't wait for an idle interval.
-            await schedule.make_due(connection, operation.tenant_id, operation.upstream_key_id)
-            return settled
+        tenant_id, key_id = operation.tenant_id, operation.upstream_key_id
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            await (schedule.make_due if look else schedule.lock)(connection, tenant_id, key_id)
+            reached = await write(connection)
+            if reached is not None:  # else another process has the operation, and with it perhaps the lane
+                await lane.release(connection, tenant_id, key_id, operation.id)
+            return reached
+
+    async def _made(
+        self,
+        connection: AsyncConnection,
+        operation: Operation,
+        orders: tuple[PurchasedOrder, ...],
+        show: Callable[[S], None],
+    ) -> Operation | None:
+        made = await self._outcomes.made_and_shown(connection, operation, orders)
+        if made is None:
+            return None
+        reached, shown = made
+        show(shown)
+        return reached
+
+    async def _not_sent(
+        self, connection: AsyncConnection, operation: Operation, error: RentgateError, state: State
+    ) -> Operation | None:
+        """The step got as far as `state`, and its call was surely not made. If a step before it was, it is
+        tried again later: a rental is not torn apart because the upstream is away for a moment.
+        """
+        if not operation.step:
+            return await self._outcomes.not_made(connection, operation, error)
+        return await ledger.postpone(connection, operation, state, RESUME_SECONDS)
+
+    async def _unknown(self, connection: AsyncConnection, operation: Operation) -> Operation | None:
+        settled = await ledger.settle(connection, operation, State.UNKNOWN)
+        if settled is not None:
+            await self._outcomes.left_open(connection, settled)
+        return settled

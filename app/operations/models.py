@@ -17,6 +17,7 @@ operations = sa.Table(
     sa.Column("upstream_key_id", sa.Uuid, nullable=False),
     sa.Column("rental_id", sa.Uuid),
     sa.Column("request", JSONB, nullable=False),
+    sa.Column("step", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("price", Money),
     sa.Column("error", JSONB(none_as_null=True)),
     sa.Column("candidates", JSONB(none_as_null=True)),

@@ -11,11 +11,11 @@ from decimal import Decimal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import Money
 from app.errors import PriceUnknown, SpendLimitExceeded
-from app.operations.models import spending_holds, spending_months
+from app.operations.models import spending_months
 from app.tenants.models import tenants
 from app.values import amount_text, utc_now
 
@@ -40,6 +40,27 @@ async def this_month(connection: AsyncConnection, tenant_id: UUID) -> Spending:
     return Spending(month, limit, row.held if row else NOTHING, row.spent if row else NOTHING)
 
 
+_HOLD = sa.text("""
+    with held as (
+        insert into spending_months as m (tenant_id, month, held)
+        select t.id, :month, :price from tenants t
+        where t.id = :tenant_id and (t.spend_limit is null or :price <= t.spend_limit)
+        on conflict (tenant_id, month) do update set held = m.held + excluded.held
+        where m.held + m.spent + excluded.held
+            <= coalesce((select spend_limit from tenants where id = :tenant_id), 'infinity')
+        returning 1
+    )
+    insert into spending_holds (tenant_id, operation_id, month, amount)
+    select :tenant_id, :operation_id, :month, :price from held
+""").bindparams(
+    sa.bindparam("tenant_id", type_=sa.Uuid),
+    sa.bindparam("operation_id", type_=sa.Uuid),
+    sa.bindparam("month", type_=sa.Date),
+    sa.bindparam("price", type_=Money),
+)
+"""Adds to the month what its row, locked by that, still has room for; holds nothing else."""
+
+
 async def hold(
     connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, price: Decimal | None
 ) -> None:
@@ -49,62 +70,57 @@ async def hold(
         SpendLimitExceeded: it doesn't fit; `required` is the price, and the detail tells what is left.
         PriceUnknown: there is a limit, but no price.
     """
-    month = utc_now().date().replace(day=1)
-    await connection.execute(
-        insert(spending_months).values(tenant_id=tenant_id, month=month).on_conflict_do_nothing()
-    )
-    query = sa.select(spending_months).where(*_this(tenant_id, month)).with_for_update()
-    row = (await connection.execute(query)).one()
-    limit = await connection.scalar(sa.select(tenants.c.spend_limit).where(tenants.c.id == tenant_id))
     if price is None:
-        if limit is not None:
+        if (await this_month(connection, tenant_id)).limit is not None:
             raise PriceUnknown("The tenant has a spend limit, but no price could be had to check it.")
         return
-    if limit is not None and row.held + row.spent + price > limit:
-        left = max(NOTHING, limit - row.held - row.spent)
-        raise SpendLimitExceeded(
-            f"The price is {amount_text(price)} USD; {amount_text(left)} USD of this month's limit are left.",
-            required=price,
-        )
-    await connection.execute(
-        spending_holds.insert().values(
-            tenant_id=tenant_id, operation_id=operation_id, month=month, amount=price
-        )
-    )
-    await connection.execute(
-        spending_months.update().where(*_this(tenant_id, month)).values(held=spending_months.c.held + price)
-    )
-
-
-async def settle(connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, *, spent: bool) -> None:
-    """Spend or release what an operation holds, once; an operation without a hold is none of its business."""
-    state = "spent" if spent else "released"
-    # A released hold may still be spent: an order that was thought not made can turn up late.
-    query = (
-        sa.select(spending_holds)
-        .where(
-            spending_holds.c.tenant_id == tenant_id,
-            spending_holds.c.operation_id == operation_id,
-            spending_holds.c.state.in_(["held", "released"] if spent else ["held"]),
-        )
-        .with_for_update()
-    )
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
+    month = utc_now().date().replace(day=1)
+    values = {"tenant_id": tenant_id, "operation_id": operation_id, "month": month, "price": price}
+    result = await connection.execute(_HOLD, values)
+    if result.rowcount:
         return
-    await connection.execute(
-        spending_holds.update()
-        .where(spending_holds.c.tenant_id == tenant_id, spending_holds.c.operation_id == operation_id)
-        .values(state=state)
+    now = await this_month(connection, tenant_id)
+    left = max(NOTHING, (now.limit or NOTHING) - now.held - now.spent)
+    raise SpendLimitExceeded(
+        f"The price is {amount_text(price)} USD; {amount_text(left)} USD of this month's limit are left.",
+        required=price,
     )
-    await connection.execute(
-        spending_months.update()
-        .where(*_this(tenant_id, row.month))
-        .values(
-            held=spending_months.c.held - (row.amount if row.state == "held" else NOTHING),
-            spent=spending_months.c.spent + (row.amount if spent else NOTHING),
-        )
+
+
+_SETTLE = sa.text("""
+    with was as (
+        select month, state, amount, coalesce(:spent, amount) as spent from spending_holds
+        where tenant_id = :tenant_id and operation_id = :operation_id
+            and (state = 'held' or state = 'released' and :spent is null)
+        for update
+    ), now as (
+        update spending_holds h
+        set state = case when was.spent > 0 then 'spent' else 'released' end,
+            amount = case when was.spent > 0 then was.spent else h.amount end
+        from was where h.tenant_id = :tenant_id and h.operation_id = :operation_id
     )
+    update spending_months m
+    set held = m.held - case when was.state = 'held' then was.amount else 0 end, spent = m.spent + was.spent
+    from was where m.tenant_id = :tenant_id and m.month = was.month
+""").bindparams(
+    sa.bindparam("tenant_id", type_=sa.Uuid),
+    sa.bindparam("operation_id", type_=sa.Uuid),
+    sa.bindparam("spent", type_=Money),
+)
+
+
+async def settle(
+    connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, *, spent: Decimal | None
+) -> None:
+    """Spend or release what an operation holds, once; an operation without a hold is none of its business.
+
+    A released hold may still be spent whole: an order that was thought not made can turn up late.
+
+    Args:
+        spent: how much of it was spent, in US dollars; None means all.
+    """
+    values = {"tenant_id": tenant_id, "operation_id": operation_id, "spent": spent}
+    await connection.execute(_SETTLE, values)
 
 
 def _this(tenant_id: UUID, month: date) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,10 +1,12 @@
 """The states of an operation, and which way leads from one to the next. Pure.
 
 queued ──▶ sent ──▶ succeeded
-  │          ├────▶ failed ◀──────────┐   refused, or surely not sent
-  │          └────▶ unknown ──▶ found: succeeded, absent: failed, ambiguous: review
-  └──▶ failed                               review ──▶ succeeded or failed (by a person)
-                                failed or review ──▶ succeeded (the order turned up late)
+  ▲│         ├────▶ failed                refused, or surely not sent
+  ││         └────▶ unknown ──▶ found: succeeded, absent: failed, ambiguous: review
+  │└──▶ failed                            review ──▶ succeeded or failed (by a person)
+  │                             failed or review ──▶ succeeded (the order turned up late)
+  └── sent, unknown, review: one order is done, and the rental has another
+      sent, unknown ──▶ review: an order was refused, or proves untouched, after another was done
 """
 
 from __future__ import annotations
@@ -13,11 +15,18 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What an operation does; each is one call of the upstream."""
+    """What an operation does; each is one call of the upstream, or one for each order of the rental."""
 
     CREATE = "create"
     ACTIVATE = "activate"
     RESTORE = "restore"
+    PROLONG = "prolong"
+    ADD_SERVICE = "add_service"
+    DELETE = "delete"
+
+
+SPENDING = frozenset({Kind.CREATE, Kind.RESTORE, Kind.PROLONG, Kind.ADD_SERVICE})
+"""Kinds that cost money, and so are held against the tenant's limit."""
 
 
 class State(StrEnum):
@@ -36,9 +45,9 @@ OPEN = frozenset({State.QUEUED, State.SENT, State.UNKNOWN, State.REVIEW})
 
 _WAYS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.SENT, State.FAILED}),
-    State.SENT: frozenset({State.SUCCEEDED, State.FAILED, State.UNKNOWN}),
-    State.UNKNOWN: frozenset({State.SUCCEEDED, State.FAILED, State.REVIEW}),
-    State.REVIEW: frozenset({State.SUCCEEDED, State.FAILED}),
+    State.SENT: frozenset({State.SUCCEEDED, State.FAILED, State.UNKNOWN, State.QUEUED, State.REVIEW}),
+    State.UNKNOWN: frozenset({State.SUCCEEDED, State.FAILED, State.REVIEW, State.QUEUED}),
+    State.REVIEW: frozenset({State.SUCCEEDED, State.FAILED, State.QUEUED}),
     State.FAILED: frozenset({State.SUCCEEDED}),
     State.SUCCEEDED: frozenset(),
 }

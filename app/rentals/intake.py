@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -37,14 +37,24 @@ class Gone:
     ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of taking in a list: the orders that are gone since, and whether it left anything that the
+    next list has to decide, even if that is the very same one.
+    """
+
+    gone: Sequence[Gone]
+    undecided: bool
+
+
 async def take_in(
     connection: AsyncConnection,
     caller: Caller,
     upstream_key_id: UUID,
     orders: Sequence[Order],
     looked_from: datetime,
-) -> list[Gone]:
-    """Write what a list of orders changes, and tell which orders are gone since.
+) -> Taken:
+    """Write what a list of orders changes.
 
     The account has to be locked by the same transaction, so that no operation settles in between.
 
@@ -74,17 +84,15 @@ async def take_in(
             if rental_id is not None:
                 affected.setdefault(rental_id, order)
             continue
-        changed = {key: value for key, value in values.items() if getattr(row, key) != value}
-        if changed:
+        if changed := _differences(row, values):
             await repository.save_order(
                 connection, caller.tenant_id, upstream_key_id, order.order_id, **changed
             )
         if row.rental_id is not None:
             affected.setdefault(row.rental_id, order)
     gone = await _missed(connection, caller, upstream_key_id, known, untouchable)
-    for rental_id, first in sorted(affected.items(), key=lambda item: str(item[0])):
-        await refresh_rental(connection, caller, rental_id, first)
-    return gone
+    await _refresh_changed(connection, caller, affected)
+    return Taken(gone, undecided=bool(known or untouchable))
 
 
 async def close(
@@ -110,26 +118,42 @@ async def close(
         await refresh_rental(connection, caller, rental_id, None)
 
 
+async def _refresh_changed(
+    connection: AsyncConnection, caller: Caller, listed: Mapping[UUID, Order | None]
+) -> None:
+    """Bring those of the rentals in line that their orders' rows say are not.
+
+    All are compared at once: an account may have hundreds, of which a look finds one or two changed.
+    """
+    found = await repository.with_orders(connection, caller.tenant_id, list(listed))
+    for rental, orders in found:
+        if _differences(rental, _rental_values(rental, orders, listed[rental.id])):
+            await refresh_rental(connection, caller, rental.id, listed[rental.id])
+
+
 async def refresh_rental(
-    connection: AsyncConnection, caller: Caller, rental_id: UUID, first: Order | None
+    connection: AsyncConnection,
+    caller: Caller,
+    rental_id: UUID,
+    first: Order | None,
+    event: EventType | None = None,
 ) -> None:
     """Bring a rental in line with its orders' rows, announcing what changed.
 
     Args:
         first: its first order as just listed, None if no list is at hand.
+        event: what to announce instead.
     """
     rental = await repository.locked(connection, caller.tenant_id, rental_id)
     orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
-    values = _rental_values(rental, orders, first)
-    changed = {key: value for key, value in values.items() if getattr(rental, key) != value}
-    if not changed:
-        return
-    await connection.execute(
-        rentals.update()
-        .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
-        .values(**changed)
-    )
-    for event_type in _events(rental, changed):
+    changed = _differences(rental, _rental_values(rental, orders, first))
+    if changed:
+        await connection.execute(
+            rentals.update()
+            .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
+            .values(**changed)
+        )
+    for event_type in [event] if event else _events(rental, changed):
         await repository.announce(connection, caller, event_type, rental_id)
 
 
@@ -169,6 +193,11 @@ def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> d
     return values
 
 
+def _differences(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a row doesn't have yet."""
+    return {key: value for key, value in values.items() if getattr(row, key) != value}
+
+
 def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
     found: list[EventType] = []
     match changed.get("status"):
@@ -179,12 +208,19 @@ def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
         # With an operation open, that announces it when it settles.
         case "active" if rental.status in ("expired", "deleted") and rental.pending_operation_id is None:
             found.append(EventType.RENTAL_RESTORED)
+    if "status" not in changed and _later(rental.expires_at, changed.get("expires_at")):
+        found.append(EventType.RENTAL_PROLONGED)
     state = changed.get("number_state")
     if state in _ARRIVALS:
         found.append(_ARRIVALS[NumberState(state)])
     elif state is not None and rental.number_state in (NumberState.ACTIVE, NumberState.ACTIVATING):
         found.append(EventType.RENTAL_DEACTIVATED)
     return found
+
+
+def _later(before: datetime | None, end: datetime | None) -> bool:
+    """Whether an end has moved on by more than what clocks differ by."""
+    return before is not None and end is not None and end - before > timedelta(hours=1)
 
 
 def _order_values(order: Order) -> dict[str, Any]:
@@ -195,6 +231,7 @@ def _order_values(order: Order) -> dict[str, Any]:
         "country": order.country,
         "number_state": order.state.value,
         "expires_at": order.expires_at,
+        "end_outdated": False,
         "has_new_sms": order.has_new_sms,
         "missed_looks": 0,
         "status": "listed",

@@ -32,6 +32,10 @@ rentals = sa.Table(
     sa.Column("pending_operation_id", sa.Uuid),
     sa.Column("metadata", JSONB, nullable=False),
     sa.Column("activate_after", Timestamp),
+    sa.Column("expiring_told_at", Timestamp),
+    sa.Column("auto_prolong", JSONB(none_as_null=True)),
+    sa.Column("auto_prolong_tried_end", Timestamp),
+    sa.Column("auto_prolong_retry_at", Timestamp),
     sa.Column("changed_at", Timestamp, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("message_count", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("created_at", Timestamp, nullable=False, server_default=sa.func.now()),
@@ -60,6 +64,8 @@ sa.Index(
     postgresql_where=rentals.c.activate_after.is_not(None),
 )
 
+sa.Index("rentals_expiring_idx", rentals.c.expires_at, postgresql_where=rentals.c.status == "active")
+
 upstream_orders = sa.Table(
     "upstream_orders",
     metadata,
@@ -77,6 +83,9 @@ upstream_orders = sa.Table(
     sa.Column("missed_looks", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("status", sa.Text, nullable=False, server_default="listed"),
     sa.Column("messages_read_at", Timestamp),
+    sa.Column("wanted_until", Timestamp),
+    sa.Column("began_at", Timestamp),
+    sa.Column("end_outdated", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("first_seen_at", Timestamp, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.CheckConstraint("status in ('listed', 'expired', 'deleted', 'replaced')", name="status"),
     sa.ForeignKeyConstraint(
@@ -85,5 +94,6 @@ upstream_orders = sa.Table(
     sa.ForeignKeyConstraint(["tenant_id", "rental_id"], ["rentals.tenant_id", "rentals.id"]),
     sa.Index(None, "tenant_id", "rental_id"),
     sa.Index(None, "tenant_id", "upstream_order_id"),
+    sa.Index("upstream_orders_phone_number_idx", "tenant_id", "upstream_key_id", "phone_number"),
     comment="Every order that was ever seen in an account; without rental_id it is nobody's as yet.",
 )

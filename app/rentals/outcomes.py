@@ -1,4 +1,8 @@
-"""Carrying an outcome through that was found out by looking: the operation, its rental, its event."""
+"""Carrying an outcome through, however it was learnt: the operation, its rental, its event.
+
+Each function runs in a transaction that has locked the account, settles the operation's present step, and
+gives None if it was settled already.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +10,101 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import PurchaseNotMade
+from app.errors import PurchaseNotMade, RentgateError
 from app.events.types import EventType
 from app.operations import ledger
-from app.operations.ledger import Operation
+from app.operations.operation import Operation
 from app.operations.states import Kind, State
-from app.rentals import settlement
-from app.rentals.settlement import BoughtOrder
+from app.rentals import purchasing, repository
+from app.rentals.effects import EFFECTS
+from app.rentals.schemas import Rental
+from app.upstream.wire import PurchasedOrder
 
 
 async def made(
     connection: AsyncConnection,
     operation: Operation,
-    orders: Sequence[BoughtOrder],
-    event: EventType = EventType.RENTAL_CREATED,
+    orders: Sequence[PurchasedOrder],
+    event: EventType | None = None,
 ) -> Operation | None:
-    """The operation was carried out, and these orders show it; None if it was settled already.
+    """The present step was carried out, and these orders show it; the next one, if any, is queued.
 
     Args:
-        event: what a purchase announces.
+        event: what is announced instead of what is usual.
     """
-    settled = await ledger.settle(connection, operation, State.SUCCEEDED)
-    if settled is None:
+    done = await _done(connection, operation, orders, event)
+    return None if done is None else done[0]
+
+
+async def made_and_shown(
+    connection: AsyncConnection, operation: Operation, orders: Sequence[PurchasedOrder]
+) -> tuple[Operation, Rental] | None:
+    """As `made`, with the rental as it is then."""
+    done = await _done(connection, operation, orders, None)
+    if done is None:
         return None
-    if settled.kind is Kind.CREATE:
-        await settlement.purchased(connection, settled, orders, event)
-    elif settled.kind is Kind.ACTIVATE:
-        await settlement.activated(connection, settled)
+    reached, announced = done
+    return reached, announced or await shown(connection, reached)
+
+
+async def _done(
+    connection: AsyncConnection,
+    operation: Operation,
+    orders: Sequence[PurchasedOrder],
+    event: EventType | None,
+) -> tuple[Operation, Rental | None] | None:
+    """The operation after its present step, with the rental if that was announced."""
+    effects = EFFECTS[operation.kind]
+    if operation.is_last_step:
+        reached = await ledger.settle(connection, operation, State.SUCCEEDED)
     else:
-        await settlement.restored(connection, settled, orders[0].order_id, orders[0].expires_at)
-    return settled
-
-
-async def not_made(connection: AsyncConnection, operation: Operation) -> Operation | None:
-    """The operation was surely not carried out; None if it was settled already."""
-    error = PurchaseNotMade(operation_id=str(operation.id))
-    settled = await ledger.settle(connection, operation, State.FAILED, error=error)
-    if settled is None:
+        reached = await ledger.advance(connection, operation)
+    if reached is None:
         return None
-    failed = {
-        Kind.CREATE: settlement.purchase_failed,
-        Kind.ACTIVATE: settlement.activation_failed,
-        Kind.RESTORE: settlement.restore_failed,
-    }[settled.kind]
-    await failed(connection, settled, error)
+    await effects.step_done(connection, operation, orders)
+    return reached, await effects.done(connection, reached, event) if operation.is_last_step else None
+
+
+async def accepted(connection: AsyncConnection, operation: Operation) -> Operation | None:
+    """A person says that an operation in review is done as it stands."""
+    settled = await ledger.settle(connection, operation, State.SUCCEEDED)
+    if settled is not None:
+        await EFFECTS[settled.kind].done(connection, settled, None)
     return settled
+
+
+async def not_made(
+    connection: AsyncConnection, operation: Operation, error: RentgateError | None = None
+) -> Operation | None:
+    """The present step was surely not carried out. An operation of which another step was can't be called
+    failed: it came apart, and a person has to see to the rest.
+    """
+    if not operation.step:
+        return await failed(connection, operation, error)
+    why = error or PurchaseNotMade(operation_id=str(operation.id))
+    settled = await ledger.settle(connection, operation, State.REVIEW, error=why)
+    if settled is not None:
+        await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
+    return settled
+
+
+async def failed(
+    connection: AsyncConnection, operation: Operation, error: RentgateError | None = None
+) -> Operation | None:
+    """The operation as a whole was not carried out."""
+    why = error or PurchaseNotMade(operation_id=str(operation.id))
+    settled = await ledger.settle(connection, operation, State.FAILED, error=why)
+    if settled is not None:
+        await EFFECTS[settled.kind].failed(connection, settled, why)
+    return settled
+
+
+async def shown(connection: AsyncConnection, operation: Operation) -> Rental:
+    """The rental of an operation, as its caller is shown it."""
+    return await repository.get(connection, operation.tenant_id, operation.rental_id)
+
+
+async def left_open(connection: AsyncConnection, operation: Operation) -> None:
+    """Its caller is told that the outcome is open. A rental that exists shows that since the intent."""
+    if operation.kind is Kind.CREATE:
+        await purchasing.pending(connection, operation)

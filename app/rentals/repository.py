@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks
@@ -27,7 +28,32 @@ Row = sa.Row[*tuple[Any, ...]]
 LIVING = ("pending", "active", "review")
 """Statuses of rentals that the upstream may still change."""
 
-_RENTAL = sa.select(rentals, account_looks.c.looked_at).join(
+_PRESENT = (
+    sa.select(
+        sa.func.jsonb_agg(
+            aggregate_order_by(
+                sa.func.jsonb_build_object(
+                    "id",
+                    upstream_orders.c.upstream_order_id,
+                    *("service", upstream_orders.c.service),
+                    *("number_state", upstream_orders.c.number_state),
+                    *("expires_at", upstream_orders.c.expires_at),
+                ),
+                upstream_orders.c.first_seen_at,
+                upstream_orders.c.upstream_order_id,
+            )
+        )
+    )
+    .where(
+        upstream_orders.c.tenant_id == rentals.c.tenant_id,
+        upstream_orders.c.rental_id == rentals.c.id,
+        upstream_orders.c.status != "replaced",
+    )
+    .scalar_subquery()
+)
+"""A rental's present orders as callers read them, the first one first; null for none."""
+
+_RENTAL = sa.select(rentals, account_looks.c.looked_at, _PRESENT.label("orders")).join(
     account_looks,
     sa.and_(
         account_looks.c.tenant_id == rentals.c.tenant_id,
@@ -35,6 +61,19 @@ _RENTAL = sa.select(rentals, account_looks.c.looked_at).join(
     ),
     isouter=True,
 )
+
+_ONE = _RENTAL.where(rentals.c.tenant_id == sa.bindparam("tenant"), rentals.c.id == sa.bindparam("rental"))
+
+_ORDERS = (
+    sa.select(upstream_orders)
+    .where(
+        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
+        upstream_orders.c.rental_id == sa.any_(sa.bindparam("rentals", type_=ARRAY(sa.Uuid))),
+        upstream_orders.c.status != "replaced",
+    )
+    .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
+)
+# Statements of hot reads are made once: making one costs as much as running it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +95,10 @@ async def get(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> 
     Raises:
         RentalNotFound: the tenant has no such rental.
     """
-    query = _RENTAL.where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_ONE, {"tenant": tenant_id, "rental": rental_id})).one_or_none()
     if row is None:
         raise RentalNotFound
-    return (await _rendered(connection, tenant_id, [row]))[0]
+    return _render(row)
 
 
 async def listed(
@@ -88,8 +126,23 @@ async def listed(
         query = query.where(rentals.c.created_at < wanted.created_before)
     if before is not None:
         query = query.where(rentals.c.id < before)
-    rows = (await connection.execute(query.order_by(rentals.c.id.desc()).limit(limit))).all()
-    return await _rendered(connection, tenant_id, rows)
+    rows = await connection.execute(query.order_by(rentals.c.id.desc()).limit(limit))
+    return [_render(row) for row in rows]
+
+
+async def upstream_key_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> UUID:
+    """The account that a rental hangs on.
+
+    Raises:
+        RentalNotFound: the tenant has no such rental.
+    """
+    query = sa.select(rentals.c.upstream_key_id)
+    found: UUID | None = await connection.scalar(
+        query.where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+    )
+    if found is None:
+        raise RentalNotFound
+    return found
 
 
 async def locked(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Row:
@@ -114,19 +167,20 @@ async def update(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, 
     )
 
 
-async def describe(
-    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, metadata: dict[str, str]
-) -> None:
+async def describe(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
     """Replace what the caller noted on a rental; nothing that the upstream knows is changed."""
     await connection.execute(
-        rentals.update()
-        .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
-        .values(metadata=metadata)
+        rentals.update().where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id).values(**values)
     )
 
 
-async def reserve(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, operation_id: UUID) -> None:
+async def reserve(
+    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, operation_id: UUID, **noted: Any
+) -> None:
     """Note the operation that is about to change a rental; two at a time could contradict each other.
+
+    Args:
+        noted: further columns to set.
 
     Raises:
         OperationPending: another one is open.
@@ -138,7 +192,7 @@ async def reserve(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID,
             rentals.c.id == rental_id,
             rentals.c.pending_operation_id.is_(None),
         )
-        .values(pending_operation_id=operation_id, activate_after=None)
+        .values(pending_operation_id=operation_id, activate_after=None, **noted)
     )
     if not result.rowcount:
         raise OperationPending(retry_after=5)
@@ -146,16 +200,42 @@ async def reserve(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID,
 
 async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Sequence[Row]:
     """The rows of a rental's present orders, the first one first."""
-    query = (
-        sa.select(upstream_orders)
-        .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.rental_id == rental_id,
-            upstream_orders.c.status != "replaced",
-        )
-        .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
+    return (await _orders_by_rental(connection, tenant_id, [rental_id]))[rental_id]
+
+
+async def order_ids_of_number(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, phone_number: str | None
+) -> list[str]:
+    """All orders of an account that were ever seen with a number."""
+    query = sa.select(upstream_orders.c.upstream_order_id).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        upstream_orders.c.phone_number == phone_number,
     )
-    return (await connection.execute(query)).all()
+    return sorted(await connection.scalars(query))
+
+
+async def is_closed(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, looks: int
+) -> bool:
+    """Whether an order is closed, or so many looks in a row did not show it."""
+    query = sa.select(upstream_orders.c.status, upstream_orders.c.missed_looks).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        upstream_orders.c.upstream_order_id == order_id,
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return row is not None and (row.status != "listed" or row.missed_looks >= looks)
+
+
+async def with_orders(
+    connection: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]
+) -> list[tuple[Row, list[Row]]]:
+    """These rentals' rows in the order of their making, each with the rows of its orders."""
+    query = sa.select(rentals).where(rentals.c.tenant_id == tenant_id, rentals.c.id.in_(ids))
+    rows = (await connection.execute(query.order_by(rentals.c.id))).all() if ids else []
+    orders = await _orders_by_rental(connection, tenant_id, ids)
+    return [(row, orders[row.id]) for row in rows]
 
 
 async def unclaimed(
@@ -171,47 +251,94 @@ async def unclaimed(
     return (await connection.execute(query)).all()
 
 
+@cache
+def _saving_order(names: tuple[str, ...]) -> Insert:
+    """The statement that inserts an order's row or changes these columns of it."""
+    statement = insert(upstream_orders)
+    changed = {name: statement.excluded[name] for name in names}
+    return statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed)
+
+
 async def save_order(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any
 ) -> None:
     """Insert or change an order's row."""
-    statement = insert(upstream_orders).values(
-        tenant_id=tenant_id, upstream_key_id=upstream_key_id, upstream_order_id=order_id, **values
-    )
+    order = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "upstream_order_id": order_id}
+    await connection.execute(_saving_order(tuple(values)), order | values)
+
+
+_MESSAGES_READ = sa.text("""
+    update upstream_orders o
+    set messages_read_at = clock_timestamp() - make_interval(secs => s.value::float8)
+    from jsonb_each_text(:seconds_ago) s
+    where o.tenant_id = :tenant and o.upstream_key_id = :account and o.upstream_order_id = s.key
+""").bindparams(
+    sa.bindparam("tenant", type_=sa.Uuid),
+    sa.bindparam("account", type_=sa.Uuid),
+    sa.bindparam("seconds_ago", type_=JSONB),
+)
+
+
+async def note_messages_read(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, seconds_ago: Mapping[str, float]
+) -> None:
+    """Note when the messages of orders were read last, by their ids."""
+    if not seconds_ago:
+        return
     await connection.execute(
-        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=values)
+        _MESSAGES_READ,
+        {"tenant": tenant_id, "account": upstream_key_id, "seconds_ago": dict(seconds_ago)},
+    )
+
+
+async def want_messages(
+    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, seconds: float
+) -> None:
+    """Have a rental's messages read with each look for so long: somebody waits for one."""
+    until = sa.func.clock_timestamp() + timedelta(seconds=seconds)
+    await connection.execute(
+        upstream_orders.update()
+        .where(
+            upstream_orders.c.tenant_id == tenant_id,
+            upstream_orders.c.rental_id == rental_id,
+            upstream_orders.c.status == "listed",
+        )
+        .values(wanted_until=sa.func.greatest(upstream_orders.c.wanted_until, until))
+    )
+
+
+async def outdate_ends(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> None:
+    """Note that the ends of a rental's orders may have moved since they were last seen."""
+    await connection.execute(
+        upstream_orders.update()
+        .where(upstream_orders.c.tenant_id == tenant_id, upstream_orders.c.rental_id == rental_id)
+        .values(end_outdated=True)
     )
 
 
 async def announce(
     connection: AsyncConnection, caller: Caller, event_type: EventType, rental_id: UUID
-) -> None:
-    """Write an event about a rental, which it shows as it is now."""
+) -> schemas.Rental:
+    """Write an event about a rental, which it shows as it is now; returns that."""
     rental = await get(connection, caller.tenant_id, rental_id)
     await events.emit(connection, caller, event_type, rental.model_dump(mode="json"), rental_id=rental_id)
+    return rental
 
 
-async def _rendered(
-    connection: AsyncConnection, tenant_id: UUID, rows: Sequence[Row]
-) -> list[schemas.Rental]:
-    query = (
-        sa.select(upstream_orders)
-        .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.rental_id.in_([row.id for row in rows]),
-            upstream_orders.c.status != "replaced",
-        )
-        .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
-    )
-    orders: dict[UUID, list[Row]] = defaultdict(list)
-    for order in await connection.execute(query) if rows else ():
-        orders[order.rental_id].append(order)
-    return [_render(row, orders[row.id]) for row in rows]
+async def _orders_by_rental(
+    connection: AsyncConnection, tenant_id: UUID, rental_ids: Sequence[UUID]
+) -> dict[UUID, list[Row]]:
+    found: dict[UUID, list[Row]] = defaultdict(list)
+    given = {"tenant": tenant_id, "rentals": list(rental_ids)}
+    for order in await connection.execute(_ORDERS, given) if rental_ids else ():
+        found[order.rental_id].append(order)
+    return found
 
 
-def _render(row: Row, orders: Sequence[Row]) -> schemas.Rental:
+def _render(row: Row) -> schemas.Rental:
     # While a rental lives, whatever its account was last seen with is true of it as well.
     seen = [at for at in (row.synced_at, row.looked_at if row.status in LIVING else None) if at]
+    orders = [schemas.UpstreamOrder(**order) for order in row.orders or ()]
     return schemas.Rental(
         id=row.id,
         status=row.status,
@@ -232,19 +359,11 @@ def _render(row: Row, orders: Sequence[Row]) -> schemas.Rental:
         restorable=row.restorable,
         price=Money.of(row.price),
         source=row.source,
-        upstream_orders=[
-            schemas.UpstreamOrder(
-                id=order.upstream_order_id,
-                service=order.service,
-                number_state=order.number_state,
-                expires_at=order.expires_at,
-            )
-            for order in orders
-        ],
-        upstream_order_id=orders[0].upstream_order_id if orders else None,
+        upstream_orders=orders,
+        upstream_order_id=orders[0].id if orders else None,
         upstream_key_id=row.upstream_key_id,
         pending_operation=row.pending_operation_id,
-        auto_prolong=None,
+        auto_prolong=row.auto_prolong,
         metadata=row.metadata,
         synced_at=max(seen) if seen else None,
     )

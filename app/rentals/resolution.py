@@ -11,11 +11,11 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.errors import FieldError, InvalidRequest
 from app.events.types import EventType
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.operations import lookup
+from app.operations.operation import Operation
 from app.operations.states import State
 from app.rentals import outcomes, repository
-from app.rentals.settlement import BoughtOrder
+from app.upstream.wire import PurchasedOrder
 
 
 async def resolve(
@@ -36,18 +36,18 @@ async def resolve(
         NotFound: the tenant has no such operation.
         InvalidRequest: it is not in review, or the order is none of its candidates or taken by now.
     """
-    operation = await ledger.get(connection, caller.tenant_id, operation_id)
+    operation = await lookup.get(connection, caller.tenant_id, operation_id)
     await schedule.lock(connection, caller.tenant_id, operation.upstream_key_id)
-    operation = await ledger.get(connection, caller.tenant_id, operation_id)
+    operation = await lookup.get(connection, caller.tenant_id, operation_id)
     if operation.state is not State.REVIEW:
         raise InvalidRequest(f"The operation is not in review: it is {operation.state.value}.")
-    if succeeded:
+    if succeeded and operation.candidates:
         orders = await _chosen(connection, operation, upstream_order_id)
         settled = await outcomes.made(connection, operation, orders, event=EventType.RENTAL_RECOVERED)
+    elif upstream_order_id is not None:
+        raise _wrong_order("Only an operation that succeeded, and has candidates, made an order.")
     else:
-        if upstream_order_id is not None:
-            raise _wrong_order("An operation that failed made no order.")
-        settled = await outcomes.not_made(connection, operation)
+        settled = await (outcomes.accepted if succeeded else outcomes.failed)(connection, operation)
     await audit.record(
         connection,
         caller,
@@ -61,7 +61,7 @@ async def resolve(
 
 async def _chosen(
     connection: AsyncConnection, operation: Operation, upstream_order_id: str | None
-) -> list[BoughtOrder]:
+) -> list[PurchasedOrder]:
     """The order that was chosen, and those of its number that came with it."""
     candidates = {candidate["upstream_order_id"]: candidate for candidate in operation.candidates or ()}
     if upstream_order_id is None:
@@ -80,7 +80,9 @@ async def _chosen(
     rows = await repository.unclaimed(connection, operation.tenant_id, operation.upstream_key_id, ids)
     if upstream_order_id not in {row.upstream_order_id for row in rows}:
         raise _wrong_order("This order belongs to another rental by now.")
-    return [BoughtOrder(row.upstream_order_id, row.phone_number, row.service, row.expires_at) for row in rows]
+    return [
+        PurchasedOrder(row.upstream_order_id, row.phone_number, row.service, row.expires_at) for row in rows
+    ]
 
 
 def _wrong_order(message: str) -> InvalidRequest:

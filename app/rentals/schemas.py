@@ -46,7 +46,7 @@ class UpstreamOrder(BaseModel):
 
 
 class AutoProlong(BaseModel):
-    """How the rental is prolonged by itself."""
+    """How the rental is prolonged by itself, a day before each end; `max_price` is US dollars each time."""
 
     unit: Literal["day", "week", "month"]
     count: int

@@ -1,40 +1,45 @@
-"""Renting, activating and restoring numbers: from a request to an operation, and to its outcome."""
+"""Renting numbers: from a request to an operation, and to its outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
 from app.audit import repository as audit
 from app.audit.caller import Caller
+from app.audit.repository import Entry
 from app.catalog.service import Catalog, Country, Offer, rentable
 from app.database import Access, Database, new_id
-from app.errors import (
-    OperationPending,
-    PriceAboveMax,
-    PriceUnknown,
-    RentalNotActive,
-    RentgateError,
-    ServiceUnknown,
-)
+from app.errors import RentalNotActive, RentgateError
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
 from app.operations import ledger
 from app.operations.executor import Executor
-from app.operations.ledger import Operation
+from app.operations.operation import Operation
 from app.operations.states import Kind
-from app.rentals import intake, repository, schemas
-from app.rentals.plans import activation_plan, purchase_plan, restore_plan
-from app.rentals.repository import Row
-from app.upstream.wire import RestoreQuote
+from app.rentals import repository, schemas
+from app.rentals.auto_prolong import Plan
+from app.rentals.changes import Changes, Outcome
+from app.rentals.prices import Quote, fresh_offers
+from app.rentals.reading import OrderReader
 from app.values import Period, amount_text
 from app.vault.service import Vault
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+MOST_SEEN = 100_000
+"""Accounts of which a process remembers that they were looked at before."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,25 +58,50 @@ class Purchase:
     metadata: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A rental after an operation, and whether the operation is settled."""
+class Keep(Enum):
+    """Stands for what is not to be changed, where None says something else."""
 
-    rental: schemas.Rental
-    settled: bool
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What to note on a rental.
+
+    Attributes:
+        metadata: in the place of what was noted before; None keeps that.
+        prolonging: how it is prolonged by itself; None for not at all.
+    """
+
+    metadata: dict[str, str] | None = None
+    prolonging: Plan | Keep | None = KEEP
 
 
 class Rentals:
     """The rentals of all tenants, one caller a call."""
 
     def __init__(
-        self, database: Database, vault: Vault, catalog: Catalog, calls: UpstreamCalls, executor: Executor
+        self,
+        database: Database,
+        vault: Vault,
+        catalog: Catalog,
+        *,
+        executor: Executor[schemas.Rental],
+        calls: UpstreamCalls,
+        reader: OrderReader,
+        changes: Changes,
     ) -> None:
         self._database = database
         self._vault = vault
         self._catalog = catalog
         self._calls = calls
         self._executor = executor
+        self._reader = reader
+        self._changes = changes
+        self._seen: set[UUID] = set()
 
     async def purchase(self, caller: Caller, wanted: Purchase, claim: Claim | None) -> Outcome:
         """Rent a number, once.
@@ -80,128 +110,75 @@ class Rentals:
             RentgateError: nothing was bought; the error says why.
         """
         rentable(wanted.period)
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            key = await self._vault.chosen(connection, caller.tenant_id, wanted.upstream_key_id)
-            looks = await schedule.state(connection, caller.tenant_id, key.id)
-        if looks is None or looks.looked_at is None:
-            # Only what was there before can be told from what this purchase makes.
-            await self._read_orders(caller, key.id)
         country = await self._catalog.country(wanted.country, caller)
-        offers = await self._offers(caller, country, wanted)
-        price = _total(offers, wanted)
+        async with self._calls.noting(caller) as notes:
+            return await self._purchase(caller, wanted, country, claim, notes)
+
+    async def _purchase(
+        self, caller: Caller, wanted: Purchase, country: Country, claim: Claim | None, notes: list[Entry]
+    ) -> Outcome:
+        key_id, offers = await _both(
+            self._account(caller, wanted.upstream_key_id),
+            fresh_offers(self._catalog, caller, country, wanted.period, wanted.services, notes=notes),
+        )
+        quote = _quote(offers).within(wanted.max_price)
         request = {
             "country": country.code,
             "upstream_country": country.upstream_code,
             "services": list(wanted.services),
-            "service_names": {offer.service: offer.name for offer in offers},
+            "service_names": {offer.service: offer.name for offer in offers or ()},
             "period": {"unit": wanted.period.unit.value, "count": wanted.period.count},
             "operator": wanted.operator,
             "activate": wanted.activate,
             "max_price": None if wanted.max_price is None else amount_text(wanted.max_price),
             "metadata": wanted.metadata,
         }
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+
+        async def intend(connection: AsyncConnection) -> Operation:
             operation = await ledger.commit_intent(
                 connection,
                 caller,
                 Kind.CREATE,
-                upstream_key_id=key.id,
+                upstream_key_id=key_id,
                 rental_id=new_id(),
                 request=request,
-                price=price,
+                price=quote.total,
             )
             if claim is not None:
                 await idempotency.attach(connection, claim, operation.id)
-        reached = await self._executor.run(operation, purchase_plan(operation))
+            return operation
+
+        reached, rental = await self._executor.run(caller, key_id, intend, notes=notes)
         if wanted.activate and not reached.is_open:
             await self._activate_bought(caller, reached.rental_id)
-        return await self._outcome(reached)
+            rental = await self.get(caller, reached.rental_id)
+        return Outcome(rental, settled=not reached.is_open)
 
-    async def _offers(self, caller: Caller, country: Country, wanted: Purchase) -> Sequence[Offer]:
-        """The offers of the wanted services, as they are now; empty if they can't be had."""
-        try:
-            offers = await self._catalog.fresh_offers(country, wanted.period, caller)
-        except RentgateError as error:
-            if wanted.max_price is not None:
-                raise PriceUnknown(upstream=error.upstream) from None
-            return ()
-        by_service = {offer.service: offer for offer in offers}
-        for service in wanted.services:
-            if service not in by_service:
-                raise ServiceUnknown(f"{country.code} has no service {service!r} for this period.")
-        return [by_service[service] for service in wanted.services]
+    async def _account(self, caller: Caller, wanted: UUID | None) -> UUID:
+        """The account to rent with, which has been looked at before.
+
+        Raises:
+            RentgateError: there is none, or it can't be looked at.
+        """
+        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            key = await self._vault.chosen(connection, caller.tenant_id, wanted)
+            if key.id in self._seen:  # once seen, it stays so
+                return key.id
+            looks = await schedule.state(connection, caller.tenant_id, key.id)
+        if looks is None or looks.looked_at is None:
+            # Only what was there before can be told from what this purchase makes.
+            await self._reader.read(caller, key.id)
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(key.id)
+        return key.id
 
     async def _activate_bought(self, caller: Caller, rental_id: UUID) -> None:
         """Activate what was just bought; a failure never hides the number, and stands in its history."""
         try:
-            await self.activate(caller, rental_id, None)
+            await self._changes.activate(caller, rental_id, None)
         except RentgateError as error:
             log.info("rental.activation_failed", rental_id=str(rental_id), code=error.code)
-
-    async def activate(self, caller: Caller, rental_id: UUID, claim: Claim | None) -> Outcome:
-        """Have a number activated, so that it can receive.
-
-        Raises:
-            RentalNotActive: the rental has no living order.
-            OperationPending: another operation on it is open.
-            RentgateError: the upstream's refusal.
-        """
-
-        def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, object]:
-            if rental.status != "active" or not orders:
-                raise RentalNotActive
-            return {"upstream_order_id": orders[0].upstream_order_id}
-
-        operation = await self._intend(caller, Kind.ACTIVATE, rental_id, request_for, price=None, claim=claim)
-        reached = await self._executor.run(operation, activation_plan(operation))
-        return await self._outcome(reached)
-
-    async def restore_quote(self, caller: Caller, rental_id: UUID) -> RestoreQuote:
-        """What restoring a rental would cost now.
-
-        Raises:
-            RentgateError: the rental can't be restored, and why.
-        """
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            rental = await repository.locked(connection, caller.tenant_id, rental_id)
-            orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
-        order_id = _restorable_order(rental, orders).upstream_order_id
-        return await self._calls.read(
-            caller,
-            rental.upstream_key_id,
-            "restore_user_precalc",
-            lambda client, api_key: client.restore_quote(api_key, order_id=order_id),
-        )
-
-    async def restore(
-        self, caller: Caller, rental_id: UUID, max_price: Decimal | None, claim: Claim | None
-    ) -> Outcome:
-        """Restore a rental after its end, once, for the price that is quoted now.
-
-        Raises:
-            PriceAboveMax: the quote is higher than `max_price` (US dollars).
-            RentgateError: nothing was restored, and why.
-        """
-        quote = await self.restore_quote(caller, rental_id)
-        if max_price is not None and quote.price > max_price:
-            raise PriceAboveMax(f"Restoring costs {amount_text(quote.price)} USD.", required=quote.price)
-
-        def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, object]:
-            order = _restorable_order(rental, orders)
-            return {
-                "upstream_order_id": order.upstream_order_id,
-                "phone_number": rental.phone_number,
-                "service": order.service,
-                "max_price": None if max_price is None else amount_text(max_price),
-            }
-
-        operation = await self._intend(
-            caller, Kind.RESTORE, rental_id, request_for, price=quote.price, claim=claim
-        )
-        reached = await self._executor.run(operation, restore_plan(operation))
-        if not reached.is_open:
-            await self._read_back(caller, reached.upstream_key_id)
-        return await self._outcome(reached)
 
     async def get(self, caller: Caller, rental_id: UUID) -> schemas.Rental:
         """One rental.
@@ -212,88 +189,38 @@ class Rentals:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             return await repository.get(connection, caller.tenant_id, rental_id)
 
-    async def describe(self, caller: Caller, rental_id: UUID, metadata: dict[str, str]) -> schemas.Rental:
-        """Replace a rental's metadata.
+    async def describe(self, caller: Caller, rental_id: UUID, change: Change) -> schemas.Rental:
+        """Change what is noted on a rental.
 
         Raises:
             RentalNotFound: the tenant has no such rental.
+            RentalNotActive: it is to be prolonged by itself, but has come to its end.
         """
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            await repository.locked(connection, caller.tenant_id, rental_id)
-            await repository.describe(connection, caller.tenant_id, rental_id, metadata)
-            await audit.record(connection, caller, "rental.update", target=rental_id)
-            return await repository.get(connection, caller.tenant_id, rental_id)
-
-    async def _intend(
-        self,
-        caller: Caller,
-        kind: Kind,
-        rental_id: UUID,
-        request_for: Callable[[Row, Sequence[Row]], dict[str, object]],
-        *,
-        price: Decimal | None,
-        claim: Claim | None,
-    ) -> Operation:
-        """Commit the intent to change a rental that exists, which has to be free for it."""
+        noted: dict[str, Any] = {}
+        if change.metadata is not None:
+            noted["metadata"] = change.metadata
+        if change.prolonging is not KEEP:
+            plan = change.prolonging
+            noted["auto_prolong"] = None if plan is None else plan.record()
+            noted |= {"auto_prolong_tried_end": None, "auto_prolong_retry_at": None}
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
-            if rental.pending_operation_id is not None:
-                raise OperationPending(retry_after=5, operation_id=str(rental.pending_operation_id))
-            orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
-            operation = await ledger.commit_intent(
-                connection,
-                caller,
-                kind,
-                upstream_key_id=rental.upstream_key_id,
-                rental_id=rental_id,
-                request=request_for(rental, orders),
-                price=price,
-            )
-            await repository.reserve(connection, caller.tenant_id, rental_id, operation.id)
-            if claim is not None:
-                await idempotency.attach(connection, claim, operation.id)
-            return operation
-
-    async def _read_back(self, caller: Caller, upstream_key_id: UUID) -> None:
-        """Read an account's orders after a change; should that fail, the worker's next look does it."""
-        try:
-            await self._read_orders(caller, upstream_key_id)
-        except RentgateError as error:
-            log.info("rental.read_back_failed", code=error.code)
-
-    async def _read_orders(self, caller: Caller, upstream_key_id: UUID) -> None:
-        looked_from = await self._database.clock()
-        orders = await self._calls.read(
-            caller, upstream_key_id, "orders", lambda client, api_key: client.orders(api_key)
-        )
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            await schedule.lock(connection, caller.tenant_id, upstream_key_id)
-            await intake.take_in(connection, caller, upstream_key_id, orders, looked_from)
-            await schedule.note_seen(connection, caller.tenant_id, upstream_key_id)
-
-    async def _outcome(self, operation: Operation) -> Outcome:
-        async with self._database.transaction(Access.tenant(operation.tenant_id)) as connection:
-            rental = await repository.get(connection, operation.tenant_id, operation.rental_id)
-        return Outcome(rental, settled=not operation.is_open)
+            if noted.get("auto_prolong") and rental.status not in repository.LIVING:
+                raise RentalNotActive
+            if noted:
+                await repository.describe(connection, caller.tenant_id, rental_id, **noted)
+                await audit.record(
+                    connection, caller, "rental.update", target=rental_id, details={"changed": sorted(noted)}
+                )
+            return await repository.get(connection, caller.tenant_id, rental_id)
 
 
-def _total(offers: Sequence[Offer], wanted: Purchase) -> Decimal | None:
-    """The price of all wanted services, None if there is no offer to tell it.
-
-    Raises:
-        PriceAboveMax: it is higher than what the caller would pay.
-    """
-    if not offers:
-        return None
-    total = sum((offer.total_price for offer in offers), Decimal(0))
-    if wanted.max_price is not None and total > wanted.max_price:
-        raise PriceAboveMax(f"The price is {amount_text(total)} USD.", required=total)
-    return total
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """The results of two things done at the same time, both of which have ended also if one failed."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    await asyncio.wait(tasks)
+    return tasks[0].result(), tasks[1].result()
 
 
-def _restorable_order(rental: Row, orders: Sequence[Row]) -> Row:
-    if rental.status in ("pending", "review"):
-        raise OperationPending(retry_after=5)
-    if not orders:
-        raise RentalNotActive("Nothing was bought for this rental, so there is nothing to restore.")
-    return orders[0]
+def _quote(offers: list[Offer] | None) -> Quote:
+    return Quote(tuple(offer.total_price for offer in offers or ()))

@@ -12,15 +12,17 @@ class FaultKind(StrEnum):
     """What goes wrong.
 
     hang: no answer for `seconds`. drop: the connection ends in the middle of the answer. status_500: that
-    status. html: a page with status 200. proxy_403: a proxy's page. cut_json: JSON that ends too early.
-    empty: nothing. rate_limit and refuse: `status: 0` with the upstream's words, or `message`. late: the
-    call acts only after `seconds`, whether its caller still waits or not.
+    status. html: a page with status 200. echo: a page that repeats the whole request, key and all.
+    proxy_403: a proxy's page. cut_json: JSON that ends too early. empty: nothing. rate_limit and refuse:
+    `status: 0` with the upstream's words, or `message`. late: the call acts only after `seconds`, whether
+    its caller still waits or not.
     """
 
     HANG = "hang"
     DROP = "drop"
     STATUS_500 = "status_500"
     HTML = "html"
+    ECHO = "echo"
     PROXY_403 = "proxy_403"
     CUT_JSON = "cut_json"
     EMPTY = "empty"

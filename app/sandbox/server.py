@@ -47,12 +47,14 @@ def create_sandbox(options: SandboxOptions | None = None) -> FastAPI:
         method = parameters.pop("method", "")
         fault = sandbox.faults.take(method, parameters.get("apikey", ""))
         sandbox.note_call(method, parameters, fault)
-        return await _answer(sandbox, method, parameters, fault)
+        return await _answer(sandbox, method, parameters, fault, str(request.url))
 
     return app
 
 
-async def _answer(sandbox: Sandbox, method: str, parameters: dict[str, str], fault: Fault | None) -> Response:
+async def _answer(
+    sandbox: Sandbox, method: str, parameters: dict[str, str], fault: Fault | None, url: str
+) -> Response:
     chance = sandbox.chance if sandbox.shape is Shape.SEEN else None
 
     def act() -> dict[str, Any]:
@@ -71,6 +73,8 @@ async def _answer(sandbox: Sandbox, method: str, parameters: dict[str, str], fau
         late.add_done_callback(sandbox.late.discard)
         return _json(await asyncio.shield(late), chance)
     answer = act() if fault.when == "after" else None
+    if fault.kind is FaultKind.ECHO:
+        return Response(f"<html><body>Can't serve {url}</body></html>", media_type="text/html")
     return await _faulty(fault, answer, chance)
 
 

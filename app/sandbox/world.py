@@ -155,8 +155,8 @@ class World:
             for message in sorted(due, key=lambda message: message.at):
                 number.coming.remove(message)
                 number.messages.append(message)
-            if order.until <= now:
-                self.archive[order.id] = self.living.pop(order.id)
+            if order.until <= now and self.living.pop(order.id, None) is not None:
+                self.archive[order.id] = order
 
     def age(self, seconds: float) -> None:
         """Let time pass, by moving everything that has a time into the past: clocks elsewhere go on."""

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
+from app.accounts.models import account_looks
+from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
-from app.database import Access, Database, new_id
-from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
+from app.database import Access, Database
+from app.errors import RentgateError, UpstreamBusy
 from app.messages import repository as messages
-from app.messages.deduplication import sightings
-from app.operations import ledger
-from app.operations.ledger import Operation
+from app.messages.deduplication import Sighting, sightings
+from app.operations import ledger, lookup
+from app.operations.operation import Operation
 from app.operations.states import State
 from app.rentals import intake, repository
-from app.rentals.intake import Gone
+from app.rentals.intake import Taken
 from app.rentals.models import rentals, upstream_orders
+from app.sync.archive import Archive, Ask
 from app.sync.unknowns import settle_from_list
-from app.telemetry import Metrics
+from app.sync.watch import Reading, Watch
+from app.telemetry import Metrics, traces
+from app.upstream.client import UpstreamClient
 from app.upstream.wire import Order
 
-ARCHIVE_PAGE, ARCHIVE_PAGES = 100, 50
-LONGEST_BACKOFF = 30.0
-POLL_SECONDS = 0.1
+T = TypeVar("T")
 
-ACTIVE_ROUND, IDLE_ROUND = 20, 600
-"""Seconds after which an order's messages are read though its flag is silent: it can't be trusted."""
+LONGEST_BACKOFF = 30.0
+LEAST_READING_SECONDS = 1.0
+"""How long a look may read messages, or the archive, at least."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,136 +53,222 @@ class Intervals:
     idle: float
     reconcile: float
 
+    def after(self, watch: Watch) -> float:
+        """Seconds until the next look."""
+        return self.busy if watch.busy else self.idle
+
+    def pause(self, error: RentgateError, failures: int) -> float:
+        """Seconds until the next look after one that failed: longer each time in a row, and never the same
+        for all whom an upstream has failed at one moment.
+        """
+        if isinstance(error, UpstreamBusy) and error.retry_after:
+            return error.retry_after  # it only waits for its turn, and knows when that comes
+        longest = min(LONGEST_BACKOFF, self.busy * float(2 ** min(failures, 8)))
+        return longest * random.uniform(0.75, 1.0)  # noqa: S311
+
+
+class Hold(Protocol):
+    """The right to look at an account."""
+
+    holder: UUID
+
+    async def keep(self) -> bool:
+        """See that the right lasts for one more call; False if it is lost."""
+
+    def now(self) -> datetime | None:
+        """The database's time, or a moment before; None if that isn't known without asking."""
+
+
+class Lost(Exception):
+    """Somebody else holds the account by now; what was seen is his to write."""
+
 
 class Looker:
-    """Looks at accounts, for the worker when they are due and for callers who want to see it now."""
+    """Looks at accounts, for whoever holds them."""
 
     def __init__(
-        self,
-        database: Database,
-        calls: UpstreamCalls,
-        intervals: Intervals,
-        metrics: Metrics,
-        *,
-        call_timeout: float,
+        self, database: Database, calls: UpstreamCalls, intervals: Intervals, metrics: Metrics
     ) -> None:
+        self.intervals = intervals
         self._metrics = metrics
         self._database = database
         self._calls = calls
-        self._intervals = intervals
-        self._call_timeout = call_timeout
+        self._archive = Archive(database)
 
-    async def look_if_due(self, tenant_id: UUID, upstream_key_id: UUID) -> None:
-        """Look for the worker; what goes wrong is kept in the account's look state."""
-        try:
-            await self._look(background(tenant_id), upstream_key_id, None)
-        except RentgateError:
-            return
+    async def look(
+        self, watch: Watch, hold: Hold, *, caller: Caller | None = None, wanted: UUID | None = None
+    ) -> None:
+        """Look once at an account that is held.
 
-    async def refresh(self, caller: Caller, rental_id: UUID) -> None:
-        """Look at a rental's account for a caller, unless it was looked at within the interval.
-
-        However many ask at once, one look is made, and all wait for it.
+        Args:
+            watch: what is remembered of it, which this brings up to date.
+            caller: who wants to see it now; the background if nobody does.
+            wanted: the rental whose messages the caller wants.
 
         Raises:
-            RentalNotFound: the tenant has no such rental.
-            RentgateError: the look failed, and why.
+            NotYet: the background has to wait for its turn.
+            Lost: the account is somebody else's by now.
+            RentgateError: the look failed.
         """
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            rental = await repository.get(connection, caller.tenant_id, rental_id)
-        key_id = rental.upstream_key_id
-        before = await self._state(caller, key_id)
-        since = before.seconds_since_look if before else None
-        if since is not None and since < self._intervals.busy:
-            return
-        give_up = time.monotonic() + self._call_timeout
-        while not await self._look(caller, key_id, rental_id):
-            await asyncio.sleep(POLL_SECONDS)
-            now = await self._state(caller, key_id)
-            if now is not None and before is not None and now.tried_at != before.tried_at:
-                if now.error_code is not None:
-                    raise catalogue().get(now.error_code, UpstreamUnavailable)()
-                return
-            if time.monotonic() > give_up:
-                raise UpstreamBusy("A look at the account is still under way.", retry_after=1)
+        key_id = watch.account.upstream_key_id
+        with traces.span("look", {"rentgate.upstream_key_id": str(key_id)}) as span:
+            try:
+                await self._look(watch, hold, caller, wanted)
+            except RentgateError as error:
+                span.fail(error.code)
+                raise
 
-    async def _state(self, caller: Caller, upstream_key_id: UUID) -> schedule.LookState | None:
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await schedule.state(connection, caller.tenant_id, upstream_key_id)
+    async def note_failure(self, watch: Watch, hold: Hold, error: RentgateError) -> None:
+        """Note that a look failed, for whoever wants to know why nothing is seen."""
+        watch.failures += 1
+        watch.stale = True
+        account = watch.account
+        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+            await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
+            await schedule.note_failures(
+                connection,
+                account.tenant_id,
+                account.upstream_key_id,
+                hold.holder,
+                failures=watch.failures,
+                error_code=error.code,
+            )
 
-    async def _look(self, caller: Caller, upstream_key_id: UUID, wanted: UUID | None) -> bool:
-        """Look once; False if somebody else is looking. Raises what went wrong, after noting it."""
-        holder = new_id()
-        state = await self._claim(caller, upstream_key_id, holder)
-        if state is None:
-            return False
+    async def _look(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
+        by_database = watch.needs_database
+        watch.stale = False  # what changes from now on is for the next look
         try:
-            busy = await self._look_claimed(caller, upstream_key_id, holder, wanted)
-        except Exception as crash:
-            error = crash if isinstance(crash, RentgateError) else InternalError()
-            pause = self._pause(error, state.failures)
-            await self._finish(caller, upstream_key_id, holder, next_in=pause, error_code=error.code)
+            looked_from = None if by_database else hold.now()
+            if looked_from is None:
+                looked_from, by_database = await self._prepare(watch, for_caller=caller is not None), True
+            known = None if by_database else watch.listing
+            listing = await self._ask(
+                watch,
+                caller,
+                "orders",
+                lambda client, api_key: client.orders_if_new(api_key, known),
+                patient=watch.unsettled,
+            )
+            if listing.content is not None:
+                taken = await self._take_in(watch, hold, listing.content, looked_from)
+                watch.listing = listing.digest
+                if taken.gone:
+                    await self._archive.close(watch.account, taken.gone, self._asking(watch, caller))
+            watch.seen_at = time.monotonic()
+        except BaseException:
+            watch.stale = True
             raise
-        next_in = self._intervals.busy if busy else self._intervals.idle
-        await self._finish(caller, upstream_key_id, holder, next_in=next_in)
-        return True
+        await self._read_messages(watch, hold, caller, wanted)
+        if watch.archive_due:
+            await self._import_archived(watch, hold)
 
-    def _pause(self, error: RentgateError, failures: int) -> float:
-        """Seconds until the next look after one that failed: longer each time in a row."""
-        if isinstance(error, UpstreamBusy) and error.retry_after:
-            return error.retry_after  # it only waits for its turn, and knows when that comes
-        return min(LONGEST_BACKOFF, self._intervals.busy * float(2 ** min(failures, 8)))
+    async def _ask(
+        self,
+        watch: Watch,
+        caller: Caller | None,
+        method: str,
+        call: Callable[[UpstreamClient, str], Awaitable[T]],
+        *,
+        patient: bool = False,
+    ) -> T:
+        """Make a call in the name of the caller who wants it, or in the background's."""
+        if caller is None or caller.is_background:
+            return await self._calls.watch(watch.account, method, call, patient=patient)
+        return await self._calls.read(caller, watch.account.upstream_key_id, method, call)
 
-    async def _look_claimed(
-        self, caller: Caller, upstream_key_id: UUID, holder: UUID, wanted: UUID | None
-    ) -> bool:
-        """Look at an account that is claimed; returns whether it is busy."""
-        looked_from = await self._database.clock()
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            unknown = await ledger.of_account(connection, caller.tenant_id, upstream_key_id, State.UNKNOWN)
-        orders = await self._calls.read(
-            caller,
-            upstream_key_id,
-            "orders",
-            lambda client, api_key: client.orders(api_key),
-            patient=bool(unknown),
-        )
-        gone = await self._take_in(caller, upstream_key_id, holder, orders, looked_from)
-        if gone:
-            await self._close(caller, upstream_key_id, gone)
-        await self._read_messages(caller, upstream_key_id, holder, wanted)
-        return bool(unknown) or await self._is_busy(caller, upstream_key_id)
+    def _asking(self, watch: Watch, caller: Caller | None) -> Ask:
+        return lambda method, call: self._ask(watch, caller, method, call)
+
+    async def _prepare(self, watch: Watch, *, for_caller: bool) -> datetime:
+        """Learn from the database what waits for this look; returns its time."""
+        account = watch.account
+        if not for_caller:
+            await self._calls.make_ready(account.tenant_id, account.upstream_key_id)
+        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+            now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+            unknown = await lookup.of_account(
+                connection, account.tenant_id, account.upstream_key_id, State.UNKNOWN
+            )
+            watch.unsettled = bool(unknown)
+            if not for_caller:
+                await self._calls.open_for(connection, account)
+        return now
 
     async def _take_in(
-        self,
-        caller: Caller,
-        upstream_key_id: UUID,
-        holder: UUID,
-        orders: Sequence[Order],
-        looked_from: datetime,
-    ) -> list[Gone]:
-        worker = background(caller.tenant_id)
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            if not await schedule.holds(connection, caller.tenant_id, upstream_key_id, holder):
-                raise UpstreamBusy("The look took too long; another one has begun.", retry_after=1)
-            gone = await intake.take_in(connection, worker, upstream_key_id, orders, looked_from)
+        self, watch: Watch, hold: Hold, orders: tuple[Order, ...], looked_from: datetime
+    ) -> Taken:
+        account = watch.account
+        tenant_id, key_id = account.tenant_id, account.upstream_key_id
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            if not await schedule.holds(connection, tenant_id, key_id, hold.holder):
+                raise Lost
+            taken = await intake.take_in(connection, background(tenant_id), key_id, orders, looked_from)
             settled = await settle_from_list(
                 connection,
-                caller.tenant_id,
-                upstream_key_id,
+                tenant_id,
+                key_id,
                 orders,
                 looked_from,
-                reconcile_seconds=self._intervals.reconcile,
+                reconcile_seconds=self.intervals.reconcile,
             )
+            if watch.failures:
+                await self._calls.accept(connection, account)
+                await schedule.note_failures(
+                    connection, tenant_id, key_id, hold.holder, failures=0, error_code=None
+                )
+            await repository.note_messages_read(connection, tenant_id, key_id, watch.unwritten_reads())
+            await self._learn(connection, watch)
+        watch.read_lately.clear()
+        watch.failures = 0
+        watch.undecided |= taken.undecided
+        watch.compared_at = time.monotonic()
         for operation in settled:
             self._note_settled(operation)
-        return gone
+        return taken
+
+    async def _learn(self, connection: AsyncConnection, watch: Watch) -> None:
+        """Remember how the account stands after its list was taken in."""
+        tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
+        of_orders = upstream_orders.c.tenant_id == tenant_id, upstream_orders.c.upstream_key_id == key_id
+        running = sa.exists().where(
+            rentals.c.tenant_id == tenant_id,
+            rentals.c.upstream_key_id == key_id,
+            rentals.c.status.in_(repository.LIVING),
+            rentals.c.number_state.in_(["activating", "active"]),
+        )
+        now = sa.func.clock_timestamp()
+        query = sa.select(
+            running,
+            sa.func.coalesce(account_looks.c.wanted_until > now, sa.false()),
+            account_looks.c.archive_due_at <= now,
+        ).where(account_looks.c.tenant_id == tenant_id, account_looks.c.upstream_key_id == key_id)
+        is_running, is_wanted, watch.archive_due = (await connection.execute(query)).one()
+        unknown = await lookup.of_account(connection, tenant_id, key_id, State.UNKNOWN)
+        watch.unsettled = bool(unknown)
+        watch.busy = is_running or is_wanted or watch.unsettled
+        listed = sa.select(
+            upstream_orders.c.upstream_order_id,
+            upstream_orders.c.rental_id,
+            upstream_orders.c.number_state,
+            upstream_orders.c.has_new_sms,
+            sa.func.extract("epoch", now - upstream_orders.c.messages_read_at).cast(sa.Double),
+            sa.func.extract("epoch", upstream_orders.c.wanted_until - now).cast(sa.Double),
+        ).where(*of_orders, upstream_orders.c.status == "listed")
+        rows = (await connection.execute(listed)).all()
+        watch.undecided = any(row.rental_id is None for row in rows)
+        at = time.monotonic()
+        watch.read_next(
+            Reading(order_id, rental_id, state, news, None if ago is None else at - ago, at + (wanted or 0.0))
+            for order_id, rental_id, state, news, ago, wanted in rows
+            if rental_id is not None
+        )
 
     def _note_settled(self, operation: Operation) -> None:
         if operation.sent_at is None or operation.settled_at is None:
             return
         seconds = (operation.settled_at - operation.sent_at).total_seconds()
-        self._metrics.operation_settled(operation.kind.value, operation.state.value, seconds)
+        with traces.span(f"operation {operation.kind.value} settled", operation.told):
+            self._metrics.operation_settled(operation.kind.value, operation.state.value, seconds)
         log.info(
             "operation.settled",
             operation_id=str(operation.id),
@@ -184,131 +276,62 @@ class Looker:
             seconds=round(seconds, 1),
         )
 
-    async def _close(self, caller: Caller, upstream_key_id: UUID, gone: Sequence[Gone]) -> None:
-        """Close orders that are gone, asking the archive for those whose end isn't known to have passed."""
-        asked = {order.order_id for order in gone if not order.ended}
-        ends: dict[str, datetime | None] = {}
-        for page in range(ARCHIVE_PAGES if asked else 0):
-            skip = page * ARCHIVE_PAGE
-            entries = await self._calls.read(
-                caller,
-                upstream_key_id,
-                "get_rent_history",
-                lambda client, api_key, skip=skip: client.history(api_key, skip=skip, take=ARCHIVE_PAGE),  # type: ignore[misc]
-            )
-            ends |= {entry.order_id: entry.ended_at for entry in entries}
-            if len(entries) < ARCHIVE_PAGE or asked <= ends.keys():
-                break
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            await schedule.lock(connection, caller.tenant_id, upstream_key_id)
-            await intake.close(connection, background(caller.tenant_id), upstream_key_id, gone, ends)
-
     async def _read_messages(
-        self, caller: Caller, upstream_key_id: UUID, holder: UUID, wanted: UUID | None
+        self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None
     ) -> None:
-        """Read the messages of orders that have news, or had no look for long; the wanted rental's first."""
-        worker = background(caller.tenant_id)
-        for order_id, rental_id in await self._with_news(caller, upstream_key_id, wanted):
-            if await self._claim(caller, upstream_key_id, holder) is None:
+        """Read the messages of orders that have news, or had no look for long; the wanted rental's first.
+
+        This takes about an interval, however many there are: the next look, which goes on with the rest,
+        may have a purchase to settle.
+        """
+        enough = time.monotonic() + max(LEAST_READING_SECONDS, self.intervals.busy)
+        for reading in watch.due(wanted):
+            is_wanted = reading.rental_id == wanted
+            if time.monotonic() > enough and not is_wanted:
                 return
-            reader = caller if rental_id == wanted else worker
+            if not await hold.keep():
+                raise Lost
             try:
-                lists = await self._calls.read(
-                    reader,
-                    upstream_key_id,
+                shown = await self._ask(
+                    watch,
+                    caller if is_wanted else None,
                     "sms",
-                    lambda client, api_key, order_id=order_id: client.sms(api_key, order_id=order_id),  # type: ignore[misc]
+                    lambda client, api_key, reading=reading: client.sms_if_new(  # type: ignore[misc]
+                        api_key, reading.digest, order_id=reading.order_id
+                    ),
                 )
-            except UpstreamBusy:
-                if rental_id == wanted:
-                    raise
+            except NotYet:
                 return  # the pace leaves no room for more now; the next look goes on
-            shown = sightings([lists])
-            async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                rental = await repository.locked(connection, caller.tenant_id, rental_id)
-                last = await messages.keep(connection, worker, rental_id, rental.message_count, shown)
-                if last != rental.message_count:
-                    await connection.execute(
-                        rentals.update()
-                        .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
-                        .values(message_count=last)
-                    )
-                await repository.save_order(
-                    connection,
-                    caller.tenant_id,
-                    upstream_key_id,
-                    order_id,
-                    messages_read_at=sa.func.clock_timestamp(),
+            if shown.content is not None and (seen := sightings([shown.content])):
+                await self._keep(watch, reading.rental_id, seen)
+            watch.note_read(reading, shown.digest)
+
+    async def _keep(self, watch: Watch, rental_id: UUID, shown: Sequence[Sighting]) -> None:
+        """Keep those of a rental's messages that are new."""
+        tenant_id = watch.account.tenant_id
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            rental = await repository.locked(connection, tenant_id, rental_id)
+            last = await messages.keep(
+                connection, background(tenant_id), rental_id, rental.message_count, shown
+            )
+            if last != rental.message_count:
+                await connection.execute(
+                    rentals.update()
+                    .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
+                    .values(message_count=last)
                 )
 
-    async def _with_news(
-        self, caller: Caller, upstream_key_id: UUID, wanted: UUID | None
-    ) -> list[tuple[str, UUID]]:
-        read_at = sa.func.extract("epoch", sa.func.clock_timestamp() - upstream_orders.c.messages_read_at)
-        is_active = upstream_orders.c.number_state == "active"
-        is_wanted = upstream_orders.c.rental_id.is_not_distinct_from(wanted)
-        query = (
-            sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.rental_id)
-            .where(
-                upstream_orders.c.tenant_id == caller.tenant_id,
-                upstream_orders.c.upstream_key_id == upstream_key_id,
-                upstream_orders.c.rental_id.is_not(None),
-                upstream_orders.c.status == "listed",
-                sa.or_(
-                    is_wanted,
-                    upstream_orders.c.has_new_sms,
-                    upstream_orders.c.messages_read_at.is_(None),
-                    sa.and_(is_active, read_at > ACTIVE_ROUND),
-                    read_at > IDLE_ROUND,
-                ),
-            )
-            .order_by(
-                is_wanted.desc(),
-                upstream_orders.c.has_new_sms.desc(),
-                is_active.desc(),
-                upstream_orders.c.messages_read_at.nulls_first(),
-            )
-        )
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return [(row[0], row[1]) for row in await connection.execute(query)]
+    async def _import_archived(self, watch: Watch, hold: Hold) -> None:
+        enough = time.monotonic() + max(LEAST_READING_SECONDS, self.intervals.busy)
 
-    async def _is_busy(self, caller: Caller, upstream_key_id: UUID) -> bool:
-        """Whether numbers of the account are activating or active, so that news can come any moment."""
-        query = sa.select(
-            sa.exists().where(
-                rentals.c.tenant_id == caller.tenant_id,
-                rentals.c.upstream_key_id == upstream_key_id,
-                rentals.c.status.in_(repository.LIVING),
-                rentals.c.number_state.in_(["activating", "active"]),
-            )
-        )
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return bool(await connection.scalar(query))
+        async def keep_on() -> bool:
+            return time.monotonic() < enough and await hold.keep()
 
-    async def _claim(self, caller: Caller, upstream_key_id: UUID, holder: UUID) -> schedule.LookState | None:
-        """Claim the account, or keep the claim, for as long as one more call may take."""
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await schedule.claim(
-                connection, caller.tenant_id, upstream_key_id, holder, 2 * self._call_timeout + 5
+        try:
+            watch.archive_due = not await self._archive.import_news(
+                watch.account, self._asking(watch, None), keep_on
             )
-
-    async def _finish(
-        self,
-        caller: Caller,
-        upstream_key_id: UUID,
-        holder: UUID,
-        *,
-        next_in: float,
-        error_code: str | None = None,
-    ) -> None:
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            if error_code is not None:
-                await ledger.forget_last_absence(connection, caller.tenant_id, upstream_key_id)
-            await schedule.finish(
-                connection,
-                caller.tenant_id,
-                upstream_key_id,
-                holder,
-                next_in=next_in,
-                error_code=error_code,
-            )
+        except NotYet:
+            log.debug("archive.put_off")
+        except RentgateError as error:  # the look itself is done; the next one goes on with the archive
+            log.info("archive.put_off", code=error.code)

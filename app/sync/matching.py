@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.operations.ledger import Operation
+from app.operations.operation import Operation
 from app.operations.states import Kind
+from app.rentals.calls import period_of
 from app.upstream.wire import NumberState, Order
-from app.values import Period, PeriodUnit
 
 END_TOLERANCE = timedelta(days=2)
 """How far an order's end may lie from what was asked for: months differ in length, and clocks in time."""
@@ -28,27 +28,38 @@ class Stranger:
 def fitting(
     operation: Operation, listed: Mapping[str, Order], strangers: Sequence[Stranger]
 ) -> list[list[Order]]:
-    """The orders that could be what the operation made, grouped by number: each group is one possibility.
+    """The orders that could be what the present step made, grouped by number: each group is a possibility.
 
     Args:
         listed: all orders of the account, by id.
         strangers: those of them that nobody has.
     """
-    if operation.sent_at is None:
+    sent_at = operation.sent_at
+    if sent_at is None:
         return []
-    if operation.kind is Kind.CREATE:
-        groups: dict[str, list[Order]] = {}
-        for stranger in strangers:
-            if _is_purchase(operation, operation.sent_at, stranger):
-                number = stranger.order.phone_number or stranger.order.order_id
-                groups.setdefault(number, []).append(stranger.order)
-        return list(groups.values())
-    order = listed.get(operation.request["upstream_order_id"])
-    if operation.kind is Kind.ACTIVATE:
-        return [[order]] if order is not None and order.state in RUNNING else []
-    if order is not None:
-        return [[order]]
-    return [[s.order] for s in strangers if _is_restored(operation, operation.sent_at, s)]
+    match operation.kind:
+        case Kind.CREATE:
+            groups: dict[str, list[Order]] = {}
+            for stranger in strangers:
+                if _is_purchase(operation, sent_at, stranger):
+                    number = stranger.order.phone_number or stranger.order.order_id
+                    groups.setdefault(number, []).append(stranger.order)
+            return list(groups.values())
+        case Kind.RESTORE:
+            same = listed.get(operation.order["id"])
+            if same is not None:
+                return [[same]]
+            return [[s.order] for s in strangers if _is_restored(operation, sent_at, s)]
+        case Kind.ADD_SERVICE:
+            return [[order] for order in listed.values() if _is_added(operation, order)]
+        case Kind.ACTIVATE:
+            order = listed.get(operation.order["id"])
+            return [[order]] if order is not None and order.state in RUNNING else []
+        case Kind.PROLONG:
+            order = listed.get(operation.order["id"])
+            return [[order]] if order is not None and _is_prolonged(operation, order) else []
+        case Kind.DELETE:
+            return []  # what shows it is an absence
 
 
 def _is_purchase(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
@@ -60,16 +71,34 @@ def _is_purchase(operation: Operation, sent_at: datetime, stranger: Stranger) ->
         return False
     if order.expires_at is None:
         return True
-    period = Period(PeriodUnit(request["period"]["unit"]), request["period"]["count"])
-    return abs(order.expires_at - sent_at - timedelta(days=period.days)) <= END_TOLERANCE
+    return abs(order.expires_at - sent_at - timedelta(days=period_of(operation).days)) <= END_TOLERANCE
 
 
 def _is_restored(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
     """By number and service, under a new id, and first seen since the call was sent."""
-    request, order = operation.request, stranger.order
+    order = stranger.order
     return (
         stranger.first_seen_at >= sent_at
         and order.phone_number is not None
-        and order.phone_number == request["phone_number"]
-        and order.service == request["service"]
+        and order.phone_number == operation.request["phone_number"]
+        and order.service == operation.order["service"]
     )
+
+
+def _is_added(operation: Operation, order: Order) -> bool:
+    """By number and service, and not among the orders that the account showed before."""
+    request = operation.request
+    return (
+        order.phone_number == request["phone_number"]
+        and order.service == request["service"]
+        and order.order_id not in request["known_orders"]
+    )
+
+
+def _is_prolonged(operation: Operation, order: Order) -> bool:
+    """By its end, which has moved by about the period since before the call."""
+    if order.expires_at is None:
+        return False
+    moved = order.expires_at - datetime.fromisoformat(operation.order["expires_at"])
+    days = timedelta(days=period_of(operation).days)
+    return moved > timedelta(0) and abs(moved - days) <= min(END_TOLERANCE, days / 2)

@@ -16,15 +16,16 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.audit.caller import background
 from app.events.types import EventType
-from app.operations import ledger
-from app.operations.ledger import Operation
-from app.operations.states import State
-from app.rentals import outcomes, repository
+from app.operations import ledger, lookup
+from app.operations.operation import Operation
+from app.operations.states import SPENDING, Kind, State
+from app.rentals import importing, outcomes, repository
+from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders
-from app.rentals.settlement import BoughtOrder
 from app.sync.matching import Stranger, fitting
-from app.upstream.wire import Order
+from app.upstream.wire import Order, PurchasedOrder
 
 LONGEST_GAP = 120.0
 """Seconds between two looks that still count as time in which the list could be read."""
@@ -47,11 +48,24 @@ async def settle_from_list(
     strangers = await _strangers(connection, tenant_id, upstream_key_id, orders)
     listed = {order.order_id: order for order in orders}
     settled: list[Operation | None] = []
-    for operation in await ledger.of_account(connection, tenant_id, upstream_key_id, State.UNKNOWN):
-        if operation.sent_at is None or operation.sent_at >= looked_from:
-            continue  # the list may be older than the call
+    for operation in await lookup.of_account(
+        connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN
+    ):
+        under_way = operation.state is State.SENT
+        if under_way or operation.sent_at is None or operation.sent_at >= looked_from:
+            # Its answer is still to come, or the list may be older than the call. What it may have made is
+            # nobody else's meanwhile.
+            strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
+            continue
         possible = fitting(operation, listed, strangers)
-        if len(possible) == 1:
+        if operation.kind is Kind.DELETE and operation.order["id"] not in listed:
+            # Gone from one list is not gone yet: as with any order, several have to agree.
+            closed = await repository.is_closed(
+                connection, tenant_id, upstream_key_id, operation.order["id"], LOOKS_TO_CLOSE
+            )
+            if closed:
+                settled.append(await outcomes.made(connection, operation, ()))
+        elif len(possible) == 1:
             settled.append(await outcomes.made(connection, operation, _bought(possible[0])))
             strangers = _without(strangers, possible[0])
         elif possible:
@@ -60,6 +74,7 @@ async def settle_from_list(
         else:
             settled.append(await _absent(connection, operation, looked_from, reconcile_seconds))
     settled += await _join_late_orders(connection, tenant_id, upstream_key_id, listed, strangers)
+    await _import_strangers(connection, tenant_id, upstream_key_id, listed)
     return [operation for operation in settled if operation is not None]
 
 
@@ -76,7 +91,7 @@ async def _join_late_orders(
     and one of them was made.
     """
     joined: list[Operation | None] = []
-    for operation in await ledger.given_up(connection, tenant_id, upstream_key_id):
+    for operation in await lookup.given_up(connection, tenant_id, upstream_key_id):
         reviewed = {candidate["upstream_order_id"] for candidate in operation.candidates or ()}
         unknown_to_review = [s for s in strangers if s.order.order_id not in reviewed]
         possible = fitting(operation, listed, unknown_to_review)
@@ -90,8 +105,31 @@ async def _join_late_orders(
     return joined
 
 
-def _bought(orders: Sequence[Order]) -> list[BoughtOrder]:
-    return [BoughtOrder(o.order_id, o.phone_number, o.service, o.expires_at) for o in orders]
+async def _import_strangers(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, listed: dict[str, Order]
+) -> None:
+    """Import the orders that nobody has, and that no open operation may still turn out to have made."""
+    strangers = await _strangers(connection, tenant_id, upstream_key_id, list(listed.values()))
+    if not strangers:
+        return
+    for operation in await lookup.of_account(
+        connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN, State.REVIEW
+    ):
+        if operation.kind not in SPENDING or operation.sent_at is None:
+            continue
+        if operation.state is State.REVIEW:
+            reviewed = {candidate["upstream_order_id"] for candidate in operation.candidates or ()}
+            strangers = [s for s in strangers if s.order.order_id not in reviewed]
+            strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
+        else:
+            strangers = [s for s in strangers if s.first_seen_at < operation.sent_at]
+    await importing.import_listed(
+        connection, background(tenant_id), upstream_key_id, [stranger.order for stranger in strangers]
+    )
+
+
+def _bought(orders: Sequence[Order]) -> list[PurchasedOrder]:
+    return [PurchasedOrder(o.order_id, o.phone_number, o.service, o.expires_at) for o in orders]
 
 
 def _without(strangers: Sequence[Stranger], orders: Sequence[Order]) -> list[Stranger]:
@@ -118,7 +156,8 @@ async def _review(
     candidates = [_candidate(order) for orders in possible for order in orders]
     settled = await ledger.settle(connection, operation, State.REVIEW, candidates=candidates)
     if settled is not None:
-        await repository.update(connection, settled.tenant_id, settled.rental_id, status="review")
+        if settled.kind is Kind.CREATE:
+            await repository.update(connection, settled.tenant_id, settled.rental_id, status="review")
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
 
 

@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: structured logs, metrics, and the redaction that both pass through."""
+"""What the gateway tells of itself: structured logs, metrics, traces, and the redaction that texts pass."""
 
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import Metrics

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+LATE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+"""Seconds in which things that should happen at once do so, and days in which they still may."""
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -43,16 +54,37 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._pace_seconds = Histogram(
+            "rentgate_pace_wait_seconds",
+            "Seconds that an upstream call waits for its turn; who: caller or background.",
+            ["who"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._pace_refused = Counter(
+            "rentgate_pace_refused",
+            "Upstream calls that were not made because their turn would come too late, or, in the"
+            " background, not at once; who: caller or background.",
+            ["who"],
+            registry=self._registry,
+        )
+        self._reads = Counter(
+            "rentgate_reads",
+            "Reads of rentals and SMS that were answered; source: store if the request made no upstream call,"
+            " upstream if it looked there first.",
+            ["resource", "source"],
+            registry=self._registry,
+        )
         self._operations = Gauge(
             "rentgate_operations_open",
-            "Operations without an outcome, of all tenants, by state; set where a worker runs.",
+            "Operations without an outcome, of all tenants, by state.",
             ["state"],
-            registry=self._registry,
+            registry=None,
         )
         self._oldest_unknown = Gauge(
             "rentgate_oldest_unknown_operation_seconds",
-            "Seconds since the oldest operation of unknown outcome was sent; set where a worker runs.",
-            registry=self._registry,
+            "Seconds since the oldest operation of unknown outcome was sent.",
+            registry=None,
         )
         self._settled_seconds = Histogram(
             "rentgate_operation_settle_seconds",
@@ -63,43 +95,167 @@ class Metrics:
         )
         self._look_age = Gauge(
             "rentgate_oldest_look_age_seconds",
-            "Seconds since the account seen least recently was seen; set where a worker runs.",
+            "Seconds since the account seen least recently was seen.",
+            registry=None,
+        )
+        self._look_lag = Histogram(
+            "rentgate_look_lag_seconds",
+            "Seconds from when the worker's look at an account was due until it began.",
+            buckets=LATE,
             registry=self._registry,
+        )
+        self._webhook_attempts = Counter(
+            "rentgate_webhook_attempts",
+            "Attempts to deliver a webhook: delivered, refused (answered, but not 2xx) or unreachable.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._webhook_seconds = Histogram(
+            "rentgate_webhook_attempt_seconds",
+            "Seconds of an attempt to deliver a webhook.",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._webhook_delay = Histogram(
+            "rentgate_webhook_delay_seconds",
+            "Seconds from an event until an endpoint had it.",
+            buckets=LATE,
+            registry=self._registry,
+        )
+        self._webhooks_due = Gauge(
+            "rentgate_webhook_deliveries_due",
+            "Webhook deliveries that are due, of all tenants.",
+            registry=None,
+        )
+        self._oldest_webhook = Gauge(
+            "rentgate_oldest_due_webhook_delivery_seconds",
+            "Seconds for which the oldest webhook delivery has been due.",
+            registry=None,
         )
         self._connections = Gauge(
             "rentgate_database_connections_in_use",
             "Connections of this process's pool that are in use.",
             registry=self._registry,
         )
+        self._limits_not_shared = Gauge(
+            "rentgate_limits_not_shared",
+            "1 while this process counts rate limits for itself, because its Redis does not answer.",
+            registry=self._registry,
+        )
+        self._unmeasured = [
+            self._operations,
+            self._oldest_unknown,
+            self._look_age,
+            self._webhooks_due,
+            self._oldest_webhook,
+        ]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the path's template, never the path."""
         self._requests.labels(method, route, str(status)).inc()
         self._request_seconds.labels(method, route).observe(seconds)
 
+    def repeated_read(self, route: str, status: int, resource: str) -> Callable[[float], None]:
+        """What counts a request that is answered from memory, and the read that it is, by its seconds."""
+        requests = self._requests.labels("GET", route, str(status))
+        request_seconds = self._request_seconds.labels("GET", route)
+        reads = self._reads.labels(resource, "store")
+
+        def count(seconds: float) -> None:
+            requests.inc()
+            request_seconds.observe(seconds)
+            reads.inc()
+
+        return count
+
     def upstream_call(self, method: str, outcome: str, seconds: float) -> None:
         """Count an upstream call."""
         self._upstream_calls.labels(method, outcome).inc()
         self._upstream_seconds.labels(method).observe(seconds)
 
-    def open_operations(self, by_state: Mapping[str, int], oldest_unknown_seconds: float) -> None:
-        """Note how many operations are open, and for how long the oldest unknown one has been so."""
-        for state, count in by_state.items():
+    def pace_wait(self, seconds: float, *, background: bool) -> None:
+        """Count an upstream call whose turn comes in some seconds."""
+        self._pace_seconds.labels(_who(background=background)).observe(seconds)
+
+    def pace_refused(self, *, background: bool) -> None:
+        """Count an upstream call that is not made, for want of a turn."""
+        self._pace_refused.labels(_who(background=background)).inc()
+
+    def read(self, resource: str, *, looked: bool) -> None:
+        """Count a read that was answered, and whether it had the upstream looked at."""
+        self._reads.labels(resource, "upstream" if looked else "store").inc()
+
+    def measured(
+        self,
+        operations: Mapping[str, int],
+        *,
+        oldest_unknown: float,
+        look_age: float,
+        deliveries_due: int,
+        oldest_delivery: float,
+    ) -> None:
+        """Note how all tenants stand; only a process that measures it shows it.
+
+        Args:
+            operations: the open ones, by state.
+            oldest_unknown: seconds since the oldest one of unknown outcome was sent.
+            look_age: seconds since the account seen least recently was seen.
+            deliveries_due: webhook deliveries that are due.
+            oldest_delivery: seconds for which the oldest of them has been.
+        """
+        for state, count in operations.items():
             self._operations.labels(state).set(count)
-        self._oldest_unknown.set(oldest_unknown_seconds)
+        self._oldest_unknown.set(oldest_unknown)
+        self._look_age.set(look_age)
+        self._webhooks_due.set(deliveries_due)
+        self._oldest_webhook.set(oldest_delivery)
+        while self._unmeasured:
+            self._registry.register(self._unmeasured.pop())
 
     def operation_settled(self, kind: str, state: str, seconds: float) -> None:
         """Count an operation of unknown outcome that was settled."""
         self._settled_seconds.labels(kind, state).observe(seconds)
 
-    def look_age(self, seconds: float) -> None:
-        """Note how long ago the account seen least recently was seen."""
-        self._look_age.set(seconds)
+    def look_lag(self, seconds: float) -> None:
+        """Count a look of the worker that began so late."""
+        self._look_lag.observe(seconds)
+
+    def webhook(self, outcome: str, seconds: float) -> None:
+        """Count an attempt to deliver a webhook."""
+        self._webhook_attempts.labels(outcome).inc()
+        self._webhook_seconds.observe(seconds)
+
+    def webhook_delay(self, seconds: float) -> None:
+        """Count an event that an endpoint had after so long."""
+        self._webhook_delay.observe(seconds)
 
     def watch_connections(self, in_use: Callable[[], int]) -> None:
         """Have the pool asked whenever the metrics are read."""
         self._connections.set_function(in_use)
 
+    def watch_limits(self, away: Callable[[], bool]) -> None:
+        """Have it asked, whenever the metrics are read, whether the limits' Redis is away."""
+        self._limits_not_shared.set_function(lambda: float(away()))
+
+    @contextmanager
+    def serving(self, host: str, port: int) -> Iterator[None]:
+        """Gives the metrics over HTTP meanwhile, from a thread of its own.
+
+        Raises:
+            OSError: the address can't be listened on.
+        """
+        server, thread = start_http_server(port, host, self._registry)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _who(*, background: bool) -> str:
+    return "background" if background else "caller"

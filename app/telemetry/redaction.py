@@ -17,16 +17,26 @@ _PATTERNS = (
         rf"\1\2{MASK}",
     ),
     (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), f"Bearer {MASK}"),
-    (re.compile(r"\b(?:rg|whsec)_[\w+/=-]{8,}"), MASK),
+    (re.compile(r"\b(?:rgp?|whsec)_[\w+/=-]{8,}"), MASK),
     (re.compile(r"(?i)\b(postgres(?:ql)?(?:\+\w+)?://[^:@/\s]*):[^@/\s]*@"), rf"\1:{MASK}@"),
 )
 
 _KEYLIKE = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{20,}(?![\w-])")
 """A long run of letters and digits in a foreign text: more likely a key than a word."""
 
+SHORTEST_HIDDEN = 12
+_hidden: set[str] = set()
+
+
+def hide(*secrets: str) -> None:
+    """Take secrets of this process's own out of every text from now on; short ones would take words along."""
+    _hidden.update(secret for secret in secrets if len(secret) >= SHORTEST_HIDDEN)
+
 
 def redacted(text: str) -> str:
-    """A text of our own without what is recognisably secret: keys in URLs, tokens, passwords."""
+    """A text without what is recognisably secret: what was hidden, keys in URLs, tokens, passwords."""
+    for secret in _hidden:
+        text = text.replace(secret, MASK)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -1,4 +1,4 @@
-"""The tables of tenants and API keys."""
+"""The tables of tenants, their API keys, and the platform's own keys."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ tenants = sa.Table(
     sa.Column("status", sa.Text, nullable=False, server_default="active"),
     sa.Column("spend_limit", Money),
     sa.Column("created_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    sa.Column("reference_prefixes", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.CheckConstraint("status in ('active', 'suspended')", name="status"),
 )
 
@@ -28,6 +29,19 @@ api_keys = sa.Table(
     sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
     sa.Column("scopes", ARRAY(sa.Text), nullable=False),
     sa.Column("expires_at", Timestamp),
+    sa.Column("revoked_at", Timestamp),
+    sa.Column("last_used_at", Timestamp),
+    sa.Column("created_at", Timestamp, nullable=False, server_default=sa.func.now()),
+)
+
+platform_keys = sa.Table(
+    "platform_keys",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("scopes", ARRAY(sa.Text), nullable=False),
     sa.Column("revoked_at", Timestamp),
     sa.Column("last_used_at", Timestamp),
     sa.Column("created_at", Timestamp, nullable=False, server_default=sa.func.now()),

@@ -1,4 +1,4 @@
-"""The scopes of API keys: what each lets its bearer do."""
+"""The scopes of API keys and of platform keys: what each lets its bearer do."""
 
 from __future__ import annotations
 
@@ -17,3 +17,22 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+
+
+class PlatformScope(StrEnum):
+    """A right that a platform key can hold, over all tenants."""
+
+    TENANTS_MANAGE = "tenants:manage"
+    VAULT_WRITE = "vault:write"
+    AUDIT_READ = "audit:read"
+
+
+MEANINGS = {
+    Scope.CATALOG_READ: "countries and offers",
+    Scope.RENTALS_READ: "rentals, SMS, quotes, operations and events",
+    Scope.RENTALS_WRITE: "everything that spends or changes, and importing",
+    Scope.WEBHOOKS_MANAGE: "webhooks",
+    Scope.AUDIT_READ: "the audit trail",
+    Scope.KEYS_MANAGE: "the tenant's API keys and upstream keys",
+}
+"""What each scope is for."""

@@ -1,4 +1,4 @@
-"""Tenants and their API keys: made, listed, changed, revoked, and recognised by their tokens."""
+"""Tenants and their API keys: made, listed, changed and revoked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import Access, Database, new_id
-from app.errors import NotFound, TenantSuspended, Unauthenticated
+from app.database import new_id
+from app.errors import NotFound
 from app.tenants import tokens
 from app.tenants.models import api_keys, tenants
 from app.tenants.scopes import Scope
@@ -23,13 +23,16 @@ ACTIVE, SUSPENDED = "active", "suspended"
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant; `spend_limit` is US dollars a calendar month, None for no limit."""
+    """A tenant; `spend_limit` is US dollars a calendar month, None for no limit. `reference_prefixes`: under
+    which its upstream keys may be references to secrets that are kept elsewhere.
+    """
 
     id: UUID
     name: str
     status: str
     spend_limit: Decimal | None
     created_at: datetime
+    reference_prefixes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,26 @@ class ApiKey:
     created_at: datetime
 
 
-_KEY = [api_keys.c[name] for name in ApiKey.__slots__]
+KEY = [api_keys.c[name] for name in ApiKey.__slots__]
+"""The columns that make an ApiKey."""
 
 
-async def create_tenant(connection: AsyncConnection, *, name: str, spend_limit: Decimal | None) -> Tenant:
+TENANT = [tenants.c[name] for name in Tenant.__slots__]
+"""The columns that make a Tenant."""
+
+
+async def create_tenant(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    spend_limit: Decimal | None,
+    reference_prefixes: Sequence[str] = (),
+) -> Tenant:
     """Make a tenant."""
-    statement = tenants.insert().values(id=new_id(), name=name, spend_limit=spend_limit)
-    return Tenant(*(await connection.execute(statement.returning(tenants))).one())
+    statement = tenants.insert().values(
+        id=new_id(), name=name, spend_limit=spend_limit, reference_prefixes=list(reference_prefixes)
+    )
+    return _tenant_of((await connection.execute(statement.returning(*TENANT))).one())
 
 
 async def get_tenant(connection: AsyncConnection, tenant_id: UUID) -> Tenant:
@@ -60,24 +76,29 @@ async def get_tenant(connection: AsyncConnection, tenant_id: UUID) -> Tenant:
     Raises:
         NotFound: there is none, or none that this transaction may see.
     """
-    row = (await connection.execute(sa.select(tenants).where(tenants.c.id == tenant_id))).one_or_none()
+    row = (await connection.execute(sa.select(*TENANT).where(tenants.c.id == tenant_id))).one_or_none()
     if row is None:
         raise NotFound("There is no such tenant.")
-    return Tenant(*row)
+    return _tenant_of(row)
+
+
+async def reference_prefixes(connection: AsyncConnection, tenant_id: UUID) -> Sequence[str]:
+    """Under which prefixes a tenant may name references to secrets; none for a tenant that isn't there."""
+    query = sa.select(tenants.c.reference_prefixes).where(tenants.c.id == tenant_id)
+    return await connection.scalar(query) or ()
 
 
 async def list_tenants(connection: AsyncConnection, *, limit: int, before: UUID | None) -> list[Tenant]:
     """All tenants, newest first, older than the tenant `before`."""
-    query = sa.select(tenants)
+    query = sa.select(*TENANT)
     if before is not None:
         query = query.where(tenants.c.id < before)
-    return [
-        Tenant(*row) for row in await connection.execute(query.order_by(tenants.c.id.desc()).limit(limit))
-    ]
+    rows = await connection.execute(query.order_by(tenants.c.id.desc()).limit(limit))
+    return [_tenant_of(row) for row in rows]
 
 
 async def change_tenant(connection: AsyncConnection, tenant_id: UUID, changes: dict[str, Any]) -> Tenant:
-    """Change a tenant's name, status or spend limit.
+    """Change a tenant's name, status, spend limit or reference prefixes.
 
     Raises:
         NotFound: there is no such tenant.
@@ -106,18 +127,18 @@ async def create_api_key(
         scopes=sorted(set(scopes)),
         expires_at=expires_at,
     )
-    return _api_key((await connection.execute(statement.returning(*_KEY))).one()), token
+    return api_key_of((await connection.execute(statement.returning(*KEY))).one()), token
 
 
 async def list_api_keys(
     connection: AsyncConnection, tenant_id: UUID, *, limit: int, before: UUID | None
 ) -> Sequence[ApiKey]:
     """The tenant's keys that are not revoked, newest first, older than the key `before`."""
-    query = sa.select(*_KEY).where(api_keys.c.tenant_id == tenant_id, api_keys.c.revoked_at.is_(None))
+    query = sa.select(*KEY).where(api_keys.c.tenant_id == tenant_id, api_keys.c.revoked_at.is_(None))
     if before is not None:
         query = query.where(api_keys.c.id < before)
     rows = await connection.execute(query.order_by(api_keys.c.id.desc()).limit(limit))
-    return [_api_key(row) for row in rows]
+    return [api_key_of(row) for row in rows]
 
 
 async def rotate_api_key(
@@ -139,12 +160,12 @@ async def rotate_api_key(
                 sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()),
             )
             .values(expires_at=sa.func.least(sa.func.coalesce(api_keys.c.expires_at, ends), ends))
-            .returning(*_KEY)
+            .returning(*KEY)
         )
     ).one_or_none()
     if row is None:
         raise NotFound("There is no such API key.")
-    old = _api_key(row)
+    old = api_key_of(row)
     scopes = [Scope(scope) for scope in old.scopes]
     return await create_api_key(connection, tenant_id, name=old.name, scopes=scopes, expires_at=None)
 
@@ -164,49 +185,12 @@ async def revoke_api_key(connection: AsyncConnection, tenant_id: UUID, key_id: U
         raise NotFound("There is no such API key.")
 
 
-async def recognise(database: Database, token: str) -> tuple[Tenant, ApiKey]:
-    """Whose token this is; the key's use is noted, to the minute.
-
-    Raises:
-        Unauthenticated: no key has this token now.
-        TenantSuspended: its tenant is suspended.
-    """
-    if not tokens.well_formed(token):
-        raise Unauthenticated("The token is unknown, expired or revoked.")
-    hashed = tokens.token_hash(token)
-    async with database.transaction(Access.bearer(hashed)) as connection:
-        row = (
-            await connection.execute(
-                sa.select(
-                    api_keys.c.tenant_id,
-                    *_KEY,
-                    sa.func.coalesce(
-                        api_keys.c.last_used_at < sa.func.now() - sa.text("interval '1 minute'"), sa.true()
-                    ).label("use_is_news"),
-                ).where(
-                    api_keys.c.token_hash == hashed,
-                    api_keys.c.revoked_at.is_(None),
-                    sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()),
-                )
-            )
-        ).one_or_none()
-        if row is None:
-            raise Unauthenticated("The token is unknown, expired or revoked.")
-        await connection.execute(
-            sa.text("select set_config('rentgate.tenant_id', :id, true)"), {"id": str(row.tenant_id)}
-        )
-        tenant = await get_tenant(connection, row.tenant_id)
-        if row.use_is_news:
-            await connection.execute(
-                api_keys.update()
-                .where(api_keys.c.tenant_id == row.tenant_id, api_keys.c.id == row.id)
-                .values(last_used_at=sa.func.now())
-            )
-    if tenant.status == SUSPENDED:
-        raise TenantSuspended
-    return tenant, _api_key(row)
+def _tenant_of(row: sa.Row[*tuple[Any, ...]]) -> Tenant:
+    values = {name: row._mapping[name] for name in Tenant.__slots__}
+    return Tenant(**{**values, "reference_prefixes": tuple(values["reference_prefixes"])})
 
 
-def _api_key(row: sa.Row[*tuple[Any, ...]]) -> ApiKey:
+def api_key_of(row: sa.Row[*tuple[Any, ...]]) -> ApiKey:
+    """The key of a row that has KEY's columns."""
     values = {name: row._mapping[name] for name in ApiKey.__slots__}
     return ApiKey(**{**values, "scopes": tuple(values["scopes"])})

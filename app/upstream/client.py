@@ -6,8 +6,10 @@ The methods and their parameters are those of the provider's rental page; `creat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamRefusal
 from app.upstream import wire
@@ -18,6 +20,14 @@ from app.upstream.transport import Transport
 from app.values import Period, PeriodUnit
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class News(Generic[T]):
+    """An answer with its digest; `content` is None if it is the very answer that was known."""
+
+    digest: bytes
+    content: T | None
 
 
 class UpstreamClient:
@@ -87,9 +97,13 @@ class UpstreamClient:
         """The account's living orders."""
         return await self._call("orders", {}, wire.orders, api_key=api_key)
 
-    async def sms(self, api_key: str, *, order_id: str) -> wire.SmsLists:
-        """All messages of an order."""
-        return await self._call("sms", {"id": order_id}, wire.sms_lists, api_key=api_key)
+    async def orders_if_new(self, api_key: str, known: bytes | None) -> News[tuple[wire.Order, ...]]:
+        """The account's living orders, unless the answer is the very one that is known by its digest."""
+        return await self._call_if_new("orders", {}, wire.orders, known, api_key=api_key)
+
+    async def sms_if_new(self, api_key: str, known: bytes | None, *, order_id: str) -> News[wire.SmsLists]:
+        """All messages of an order, unless the answer is the very one that is known by its digest."""
+        return await self._call_if_new("sms", {"id": order_id}, wire.sms_lists, known, api_key=api_key)
 
     async def activate(self, api_key: str, *, order_id: str, send_by: float | None = None) -> None:
         """Queue an order's number for activation."""
@@ -152,20 +166,50 @@ class UpstreamClient:
         send_by: float | None = None,
         forgive: Callable[[Answer], Answer] = lambda answer: answer,
     ) -> T:
+        body = await self._fetched(method, parameters, api_key, send_by)
+        return _content(method, body, read, api_key, forgive)
+
+    async def _call_if_new(
+        self,
+        method: str,
+        parameters: Mapping[str, str | None],
+        read: Callable[[Any], T],
+        known: bytes | None,
+        *,
+        api_key: str,
+    ) -> News[T]:
+        body = await self._fetched(method, parameters, api_key, None)
+        digest = hashlib.sha256(body).digest()
+        if digest == known:
+            return News(digest, None)
+        return News(digest, _content(method, body, read, api_key))
+
+    async def _fetched(
+        self, method: str, parameters: Mapping[str, str | None], api_key: str | None, send_by: float | None
+    ) -> bytes:
         given = {name: value for name, value in parameters.items() if value is not None}
         if api_key is not None:
             given["apikey"] = api_key
-        body = await self._transport.get(method, given, send_by=send_by)
-        try:
-            answer = forgive(opened(body))
-            if answer.succeeded:
-                return read(answer.data)
-        except Unreadable as error:
-            said = UpstreamRefusal(method, cleaned(str(error), api_key))
-            outcome, failure = Outcome.UNKNOWN, _unreadable(said)
-        else:
-            outcome, failure = Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
-        raise CallFailed(outcome, failure, method)
+        return await self._transport.get(method, given, send_by=send_by)
+
+
+def _content(
+    method: str,
+    body: bytes,
+    read: Callable[[Any], T],
+    api_key: str | None,
+    forgive: Callable[[Answer], Answer] = lambda answer: answer,
+) -> T:
+    try:
+        answer = forgive(opened(body))
+        if answer.succeeded:
+            return read(answer.data)
+    except Unreadable as error:
+        said = UpstreamRefusal(method, cleaned(str(error), api_key))
+        outcome, failure = Outcome.UNKNOWN, _unreadable(said)
+    else:
+        outcome, failure = Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
+    raise CallFailed(outcome, failure, method)
 
 
 def _unreadable(said: UpstreamRefusal) -> RentgateError:

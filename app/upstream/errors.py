@@ -13,6 +13,7 @@ from app.errors import (
     NoNumbersAvailable,
     OrderNotOwned,
     PeriodInvalid,
+    ProlongLimitReached,
     ProlongTooEarly,
     RentalNotActive,
     RentalNotExpired,
@@ -80,6 +81,8 @@ _MEANINGS: tuple[tuple[str, type[RentgateError]], ...] = (
 """How a message begins, in lower case and single spaces, and what it means. The upstream's page documents
 those of restoring; the others were seen in the wild."""
 
+PROLONGING = frozenset({"prolong", "prolong_max"})
+
 _ORDER_UNKNOWN = ("order not found", "incorrect order")
 
 _AMOUNT = re.compile(r"(\d{1,9}(?:[.,]\d{1,4})?)\D{0,12}$")
@@ -118,6 +121,9 @@ def _meaning(method: str, normalised: str) -> type[RentgateError]:
     for beginning, meaning in _MEANINGS:
         if normalised.startswith(beginning):
             return meaning
+    # No text for it was ever seen, but the lists carry such limits (`canprolongmax`, `canprolonguntil`).
+    if method in PROLONGING and not {"limit", "maximum", "max"}.isdisjoint(normalised.split()):
+        return ProlongLimitReached
     return UpstreamRefusedError
 
 

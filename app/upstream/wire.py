@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -135,6 +135,10 @@ class RestoreQuote:
     phone_number: str | None
     days_overdue: int | None
     prolonged_days: int | None
+
+    def costing(self, price: Decimal) -> RestoreQuote:
+        """The same quote with another price."""
+        return replace(self, price=price)
 
 
 @dataclass(frozen=True, slots=True)

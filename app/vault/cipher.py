@@ -27,8 +27,8 @@ class VaultKeyUnusable(RentgateError):
     remedy = "Set RENTGATE_VAULT_KEY to the key the vault was made with: 32 bytes in base64, or file:<path>."
 
 
-def key_encryption_key(setting: str) -> aead.Aead:
-    """The vault key as Tink's AEAD.
+def key_bytes(setting: str) -> bytes:
+    """The vault key itself.
 
     Args:
         setting: 32 bytes in base64, or `file:` and the path of a file that holds them so.
@@ -45,6 +45,16 @@ def key_encryption_key(setting: str) -> aead.Aead:
         raise VaultKeyUnusable("RENTGATE_VAULT_KEY can't be read.") from None
     if len(key) != KEY_BYTES:
         raise VaultKeyUnusable(f"RENTGATE_VAULT_KEY has to hold {KEY_BYTES} bytes, not {len(key)}.")
+    return key
+
+
+def key_encryption_key(setting: str) -> aead.Aead:
+    """The vault key as Tink's AEAD, from the setting that `key_bytes` takes.
+
+    Raises:
+        VaultKeyUnusable: it is malformed.
+    """
+    key = key_bytes(setting)
     material = aes_gcm_pb2.AesGcmKey(key_value=key).SerializeToString()
     keyset = tink_pb2.Keyset(
         primary_key_id=1,
@@ -66,43 +76,81 @@ def key_encryption_key(setting: str) -> aead.Aead:
     return primitive
 
 
-def keyset_for(tenant_id: UUID, kek: aead.Aead) -> bytes:
+def keyset_for(tenant_id: UUID, kek: aead.Aead, version: int = 1) -> bytes:
     """A new data keyset for a tenant, wrapped."""
     handle = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM)
-    wrapped: bytes = proto_keyset_format.serialize_encrypted(handle, kek, _keyset_purpose(tenant_id))
+    wrapped: bytes = proto_keyset_format.serialize_encrypted(handle, kek, _keyset_purpose(tenant_id, version))
     return wrapped
 
 
-def seal(wrapped: bytes, kek: aead.Aead, tenant_id: UUID, place: bytes, plain: str) -> bytes:
+def open_keyset(wrapped: bytes, kek: aead.Aead, tenant_id: UUID, version: int = 1) -> aead.Aead:
+    """A tenant's keyset, opened.
+
+    Raises:
+        VaultKeyUnusable: it is not of this vault key, tenant and version.
+        VaultUnavailable: the vault key's home can't be asked.
+    """
+    primitive: aead.Aead = _unwrapped(wrapped, kek, _keyset_purpose(tenant_id, version)).primitive(aead.Aead)
+    return primitive
+
+
+def rewrap_keyset(wrapped: bytes, former: aead.Aead, kek: aead.Aead, tenant_id: UUID, version: int) -> bytes:
+    """The same keyset, wrapped by another vault key; it has been opened with that before it is given back.
+
+    Raises:
+        VaultKeyUnusable: it is not of the former key, this tenant and this version.
+        VaultUnavailable: a key's home can't be asked.
+    """
+    return _rewrapped(wrapped, former, kek, _keyset_purpose(tenant_id, version))
+
+
+def rewrap_fingerprint_key(wrapped: bytes, former: aead.Aead, kek: aead.Aead) -> bytes:
+    """The same key for keyed hashing, wrapped by another vault key.
+
+    Raises:
+        VaultKeyUnusable: it is not of the former key.
+        VaultUnavailable: a key's home can't be asked.
+    """
+    return _rewrapped(wrapped, former, kek, _FINGERPRINT_PURPOSE)
+
+
+def seal(keyset: aead.Aead, place: bytes, plain: str) -> bytes:
     """Encrypt a text for one place; the ciphertext opens nowhere else."""
-    ciphertext: bytes = _open_keyset(wrapped, kek, tenant_id).encrypt(plain.encode(), place)
+    ciphertext: bytes = keyset.encrypt(plain.encode(), place)
     return ciphertext
 
 
-def unseal(wrapped: bytes, kek: aead.Aead, tenant_id: UUID, place: bytes, ciphertext: bytes) -> str:
+def unseal(keyset: aead.Aead, place: bytes, ciphertext: bytes) -> str:
     """Decrypt what was sealed for this very place.
 
     Raises:
-        VaultKeyUnusable: keyset or ciphertext do not belong to this key, tenant and place.
+        VaultKeyUnusable: the ciphertext does not belong to this keyset and place.
     """
     try:
-        plain: bytes = _open_keyset(wrapped, kek, tenant_id).decrypt(ciphertext, place)
+        plain: bytes = keyset.decrypt(ciphertext, place)
     except tink.TinkError:
         raise VaultKeyUnusable("A secret in the vault can't be opened with this vault key.") from None
     return plain.decode()
 
 
-def _open_keyset(wrapped: bytes, kek: aead.Aead, tenant_id: UUID) -> aead.Aead:
+def _rewrapped(wrapped: bytes, former: aead.Aead, kek: aead.Aead, purpose: bytes) -> bytes:
+    handle = _unwrapped(wrapped, former, purpose)
+    fresh: bytes = proto_keyset_format.serialize_encrypted(handle, kek, purpose)
+    _unwrapped(fresh, kek, purpose)
+    return fresh
+
+
+def _unwrapped(wrapped: bytes, kek: aead.Aead, purpose: bytes) -> tink.KeysetHandle:
     try:
-        handle = proto_keyset_format.parse_encrypted(wrapped, kek, _keyset_purpose(tenant_id))
+        return proto_keyset_format.parse_encrypted(wrapped, kek, purpose)
     except tink.TinkError:
-        raise VaultKeyUnusable("A tenant's keyset can't be opened with this vault key.") from None
-    primitive: aead.Aead = handle.primitive(aead.Aead)
-    return primitive
+        raise VaultKeyUnusable("A keyset can't be opened with this vault key.") from None
 
 
-def _keyset_purpose(tenant_id: UUID) -> bytes:
-    return f"rentgate/keyset/{tenant_id}".encode()
+def _keyset_purpose(tenant_id: UUID, version: int) -> bytes:
+    """The associated data of a keyset. The first version's was made before there were others."""
+    suffix = f"/{version}" if version > 1 else ""
+    return f"rentgate/keyset/{tenant_id}{suffix}".encode()
 
 
 def new_fingerprint_key(kek: aead.Aead) -> bytes:
@@ -122,8 +170,8 @@ class Fingerprints:
             VaultKeyUnusable: it belongs to another vault key.
         """
         try:
-            handle = proto_keyset_format.parse_encrypted(wrapped, kek, _FINGERPRINT_PURPOSE)
-        except tink.TinkError:
+            handle = _unwrapped(wrapped, kek, _FINGERPRINT_PURPOSE)
+        except VaultKeyUnusable:
             raise VaultKeyUnusable("RENTGATE_VAULT_KEY is not the key this vault was made with.") from None
         self._prf: prf.PrfSet = handle.primitive(prf.PrfSet)
 

@@ -1,74 +1,152 @@
-"""A tenant's upstream keys: stored, listed, changed, deleted, and opened only to call the upstream."""
+"""A tenant's upstream keys: stored, replaced, deleted, and opened only to call the upstream."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import new_id, violated
-from app.errors import NotFound, NoUpstreamKey, UpstreamKeyInUse
-from app.vault.keyring import Keyring
-from app.vault.models import upstream_keys
-
-ACTIVE, REJECTED = "active", "rejected"
+from app.database import Access, Database, new_id, violated
+from app.errors import NotFound, UpstreamKeyInUse, VaultUnavailable
+from app.vault.keyring import Keyring, Keyset
+from app.vault.models import upstream_keys, vault_keysets
+from app.vault.resolver import Resolver
+from app.vault.stored import ACTIVE, StoredKeys, UpstreamKey, living
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamKey:
-    """What may be known of a stored key; never the key itself."""
+class Rotated:
+    """Another secret than the one that is known, found at a stored key's reference."""
 
-    id: UUID
-    label: str
-    last_four: str
-    default: bool
-    status: str
-    created_at: datetime
-    last_used_at: datetime | None
+    reference: str
+    secret: str = field(repr=False)
 
 
-_KNOWN = (
-    upstream_keys.c.id,
-    upstream_keys.c.label,
-    upstream_keys.c.last_four,
-    upstream_keys.c.is_default,
-    upstream_keys.c.status,
-    upstream_keys.c.created_at,
-    upstream_keys.c.last_used_at,
-)
+@dataclass(frozen=True, slots=True)
+class OpenedKey:
+    """A plain key, and whether it is a reference's, whose time in memory is another one."""
+
+    secret: str = field(repr=False)
+    kept_elsewhere: bool = False
 
 
-def _place(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
+def place_of(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
     """The associated data: a ciphertext opens only in its own tenant, row, column and version."""
     return f"{tenant_id}/upstream_keys/{key_id}/ciphertext/{version}".encode()
 
 
-class Vault:
+_SEALED = (
+    sa.select(
+        upstream_keys.c.ciphertext,
+        upstream_keys.c.version,
+        upstream_keys.c.reference,
+        upstream_keys.c.fingerprint,
+        vault_keysets.c.wrapped,
+        vault_keysets.c.version.label("keyset_version"),
+        vault_keysets.c.wrapped_by,
+        sa.func.coalesce(
+            upstream_keys.c.last_used_at > sa.func.now() - sa.text("interval '1 minute'"), sa.false()
+        ).label("used_lately"),
+    )
+    .outerjoin(vault_keysets, vault_keysets.c.tenant_id == upstream_keys.c.tenant_id)
+    .where(
+        upstream_keys.c.tenant_id == sa.bindparam("tenant"),
+        upstream_keys.c.id == sa.bindparam("account"),
+        upstream_keys.c.deleted_at.is_(None),
+    )
+)
+"""What is needed to open a key; made once, since every call runs it."""
+
+
+class Vault(StoredKeys):
     """The upstream keys of all tenants, one tenant a call."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, database: Database, keyring: Keyring, resolver: Resolver) -> None:
+        self._database = database
         self._keyring = keyring
+        self._resolver = resolver
+
+    async def make_ready(self, tenant_id: UUID) -> None:
+        """Make the network calls that sealing the tenant's keys needs, before the transaction that does.
+
+        Raises:
+            VaultUnavailable: the vault key's home can't be asked.
+        """
+        await self._keyring.make_ready(self._database, tenant_id)
+
+    async def make_key_ready(self, tenant_id: UUID, key_id: UUID) -> Rotated | None:
+        """Make the network calls that opening a key needs, before the transaction that does.
+
+        Returns:
+            the secret that a key's reference leads to, if it is not the one that is known: it has to be
+            tried and stored by `replace_secret` before the key opens again.
+
+        Raises:
+            VaultUnavailable: the vault key's home, or what keeps the secret, can't be asked.
+        """
+        await self.make_ready(tenant_id)
+        if not self._resolver.is_on:
+            return None
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            query = sa.select(upstream_keys.c.reference)
+            reference = await connection.scalar(query.where(*living(tenant_id), upstream_keys.c.id == key_id))
+            if reference is None:
+                return None
+            await self._resolver.allow(connection, tenant_id, reference)
+            secret = self._resolver.kept(key_id, reference)
+            if secret is not None and await self.holds(connection, tenant_id, key_id, secret):
+                return None
+        # Not the known one: it was replaced at its source, or by another process that has seen a newer one.
+        secret = await self._resolver.fresh(key_id, reference)
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            known = await self.holds(connection, tenant_id, key_id, secret)
+        return None if known else Rotated(reference, secret)
+
+    async def named(self, tenant_id: UUID, reference: str, location: str) -> str:
+        """The secret at a reference that a caller gave in the field `location`.
+
+        Raises:
+            InvalidRequest: it is none, its kind is off, the tenant may not name it, or it leads nowhere.
+            VaultUnavailable: what keeps the secret can't be asked.
+        """
+        return await self._resolver.named(self._database, tenant_id, reference, location)
+
+    def doubt(self, key_id: UUID) -> None:
+        """Ask for a key's secret anew at the next need, if it is kept elsewhere: the upstream rejected it."""
+        self._resolver.forget(key_id)
 
     async def add(
-        self, connection: AsyncConnection, tenant_id: UUID, *, label: str, api_key: str, default: bool | None
+        self,
+        connection: AsyncConnection,
+        tenant_id: UUID,
+        *,
+        label: str,
+        api_key: str,
+        default: bool | None,
+        external_id: str | None = None,
+        reference: str | None = None,
     ) -> UpstreamKey:
         """Store a key; the tenant's first is its default.
 
+        Args:
+            reference: where the key is kept; then only its keyed hash is stored, and the end of it.
+
         Raises:
-            UpstreamKeyInUse: the account is stored already, here or with another tenant.
+            UpstreamKeyInUse: the account or the external id is stored already, here or with another tenant.
         """
         key_id = new_id()
         first = not await self._count(connection, tenant_id)
         as_default = first if default is None else default or first
         if as_default:
             await self._clear_default(connection, tenant_id)
-        fingerprint = await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
-        ciphertext = await self._keyring.seal(connection, tenant_id, _place(tenant_id, key_id, 1), api_key)
+        fingerprint = await self._fingerprint(connection, api_key)
+        sealed = b""
+        if reference is None:
+            place = place_of(tenant_id, key_id, 1)
+            sealed = await self._keyring.seal(connection, tenant_id, place, api_key)
         try:
             async with connection.begin_nested():
                 await connection.execute(
@@ -76,104 +154,70 @@ class Vault:
                         tenant_id=tenant_id,
                         id=key_id,
                         label=label,
-                        ciphertext=ciphertext,
+                        ciphertext=sealed,
                         fingerprint=fingerprint,
                         last_four=_last_four(api_key),
                         is_default=as_default,
+                        external_id=external_id,
+                        reference=reference,
                     )
                 )
         except IntegrityError as error:
-            if violated(error) == "upstream_keys_fingerprint_key":
+            if violated(error) in {"upstream_keys_fingerprint_key", "upstream_keys_external_key"}:
                 raise UpstreamKeyInUse from None
             raise
         return await self.get(connection, tenant_id, key_id)
 
-    async def get(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> UpstreamKey:
-        """One key.
+    async def holds(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, api_key: str) -> bool:
+        """Whether this very secret is stored in a key's place."""
+        fingerprint = await self._fingerprint(connection, api_key)
+        query = sa.select(upstream_keys.c.fingerprint == fingerprint)
+        same = await connection.scalar(query.where(*living(tenant_id), upstream_keys.c.id == key_id))
+        return bool(same)
 
-        Raises:
-            NotFound: the tenant has no such key.
-        """
-        query = sa.select(*_KNOWN).where(*_living(tenant_id), upstream_keys.c.id == key_id)
-        row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise NotFound("There is no such upstream key.")
-        return UpstreamKey(*row)
-
-    async def listed(
-        self, connection: AsyncConnection, tenant_id: UUID, *, limit: int, before: UUID | None
-    ) -> Sequence[UpstreamKey]:
-        """The tenant's keys, newest first, older than the key `before`."""
-        query = sa.select(*_KNOWN).where(*_living(tenant_id))
-        if before is not None:
-            query = query.where(upstream_keys.c.id < before)
-        rows = await connection.execute(query.order_by(upstream_keys.c.id.desc()).limit(limit))
-        return [UpstreamKey(*row) for row in rows]
-
-    async def chosen(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID | None) -> UpstreamKey:
-        """The key to rent with: the one that was named, else the tenant's default.
-
-        Raises:
-            NotFound: the named one is not the tenant's.
-            NoUpstreamKey: none was named and there is no default.
-        """
-        if key_id is not None:
-            return await self.get(connection, tenant_id, key_id)
-        query = sa.select(*_KNOWN).where(*_living(tenant_id), upstream_keys.c.is_default)
-        row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise NoUpstreamKey
-        return UpstreamKey(*row)
-
-    async def change(
+    async def replace_secret(
         self,
         connection: AsyncConnection,
         tenant_id: UUID,
         key_id: UUID,
+        api_key: str,
         *,
-        label: str | None,
-        default: bool | None,
-    ) -> UpstreamKey:
-        """Give a key another label, or make it (no more) the default.
-
-        Raises:
-            NotFound: the tenant has no such key.
-        """
-        await self.get(connection, tenant_id, key_id)
-        values: dict[str, object] = {}
-        if label is not None:
-            values["label"] = label
-        if default is not None:
-            if default:
-                await self._clear_default(connection, tenant_id)
-            values["is_default"] = default
-        if values:
-            await self._update(connection, tenant_id, key_id, **values)
-        return await self.get(connection, tenant_id, key_id)
-
-    async def replace_secret(
-        self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, api_key: str
+        reference: str | None = None,
+        rotated: bool = False,
     ) -> UpstreamKey:
         """Store another secret in a key's place; the old one is gone with the commit.
+
+        Args:
+            reference: where the secret is kept, as for `add`.
+            rotated: it is what the key's own reference leads to now.
 
         Raises:
             NotFound: the tenant has no such key.
             UpstreamKeyInUse: the secret is stored already, here or with another tenant.
+            VaultUnavailable: the key was given another reference meanwhile.
         """
-        query = sa.select(upstream_keys.c.version).where(*_living(tenant_id), upstream_keys.c.id == key_id)
-        version = await connection.scalar(query.with_for_update())
-        if version is None:
+        await self._keyring.hold(connection, tenant_id)  # before the row, as a rotation takes them
+        query = sa.select(upstream_keys.c.version, upstream_keys.c.reference)
+        query = query.where(*living(tenant_id), upstream_keys.c.id == key_id)
+        row = (await connection.execute(query.with_for_update())).one_or_none()
+        if row is None:
             raise NotFound("There is no such upstream key.")
-        fingerprint = await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
-        place = _place(tenant_id, key_id, version + 1)
+        if rotated and row.reference != reference:
+            raise VaultUnavailable("The upstream key changed under this request.", retry_after=1)
+        fingerprint = await self._fingerprint(connection, api_key)
+        version, sealed = row.version + 1, b""
+        if reference is None:
+            place = place_of(tenant_id, key_id, version)
+            sealed = await self._keyring.seal(connection, tenant_id, place, api_key)
         try:
             async with connection.begin_nested():
                 await self._update(
                     connection,
                     tenant_id,
                     key_id,
-                    ciphertext=await self._keyring.seal(connection, tenant_id, place, api_key),
-                    version=version + 1,
+                    ciphertext=sealed,
+                    version=version,
+                    reference=reference,
                     fingerprint=fingerprint,
                     last_four=_last_four(api_key),
                     status=ACTIVE,
@@ -185,78 +229,57 @@ class Vault:
         return await self.get(connection, tenant_id, key_id)
 
     async def delete(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> None:
-        """Forget a key: its ciphertext is wiped; the row stays, since rentals refer to it.
+        """Forget a key: its ciphertext or reference is wiped; the row stays, since rentals refer to it.
 
         Raises:
             NotFound: the tenant has no such key.
         """
         await self.get(connection, tenant_id, key_id)
+        self._resolver.forget(key_id)
         await self._update(
-            connection, tenant_id, key_id, deleted_at=sa.func.now(), ciphertext=b"", is_default=False
+            connection,
+            tenant_id,
+            key_id,
+            deleted_at=sa.func.now(),
+            ciphertext=b"",
+            reference=None,
+            is_default=False,
         )
 
-    async def set_status(
-        self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, status: str
-    ) -> bool:
-        """Mark a key as active or rejected; returns whether that was news."""
-        result = await connection.execute(
-            upstream_keys.update()
-            .where(*_living(tenant_id), upstream_keys.c.id == key_id, upstream_keys.c.status != status)
-            .values(status=status)
-        )
-        return bool(result.rowcount)
-
-    async def open_secret(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> str:
-        """The plain key, to call the upstream with and to forget at once; notes the use to the minute.
+    async def open_secret(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> OpenedKey:
+        """The plain key, to call the upstream with and to forget soon; notes the use to the minute.
 
         Raises:
             NotFound: the tenant has no such key.
+            VaultUnavailable: it was not made ready, or has changed since.
         """
-        query = sa.select(
-            upstream_keys.c.ciphertext, upstream_keys.c.version, upstream_keys.c.last_used_at
-        ).where(*_living(tenant_id), upstream_keys.c.id == key_id)
-        row = (await connection.execute(query)).one_or_none()
+        row = (await connection.execute(_SEALED, {"tenant": tenant_id, "account": key_id})).one_or_none()
         if row is None:
             raise NotFound("There is no such upstream key.")
-        await connection.execute(
-            upstream_keys.update()
-            .where(
-                *_living(tenant_id),
-                upstream_keys.c.id == key_id,
-                sa.or_(
-                    upstream_keys.c.last_used_at.is_(None),
-                    upstream_keys.c.last_used_at < sa.func.now() - sa.text("interval '1 minute'"),
-                ),
+        if not row.used_lately:
+            await self._update(connection, tenant_id, key_id, last_used_at=sa.func.now())
+        if row.reference is not None:
+            secret = await self._referenced(connection, key_id, row.reference, row.fingerprint)
+            return OpenedKey(secret, kept_elsewhere=True)
+        keyset = Keyset(row.wrapped, row.keyset_version, row.wrapped_by)
+        place = place_of(tenant_id, key_id, row.version)
+        return OpenedKey(self._keyring.unseal(keyset, tenant_id, place, row.ciphertext))
+
+    async def _referenced(
+        self, connection: AsyncConnection, key_id: UUID, reference: str, known: bytes
+    ) -> str:
+        """The secret that was made ready for, if it is the one that is known still."""
+        secret = self._resolver.kept(key_id, reference, grace=True)
+        if secret is None or await self._fingerprint(connection, secret) != known:
+            raise VaultUnavailable(
+                "The secret at the upstream key's reference is not at hand.", retry_after=1
             )
-            .values(last_used_at=sa.func.now())
-        )
-        return await self._keyring.unseal(
-            connection, tenant_id, _place(tenant_id, key_id, row.version), row.ciphertext
-        )
+        return secret
 
-    async def _count(self, connection: AsyncConnection, tenant_id: UUID) -> int:
-        query = sa.select(sa.func.count()).select_from(upstream_keys).where(*_living(tenant_id))
-        return await connection.scalar(query) or 0
-
-    async def _clear_default(self, connection: AsyncConnection, tenant_id: UUID) -> None:
-        await connection.execute(
-            upstream_keys.update()
-            .where(*_living(tenant_id), upstream_keys.c.is_default)
-            .values(is_default=False)
-        )
-
-    async def _update(
-        self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, **values: object
-    ) -> None:
-        await connection.execute(
-            upstream_keys.update().where(*_living(tenant_id), upstream_keys.c.id == key_id).values(**values)
-        )
+    async def _fingerprint(self, connection: AsyncConnection, api_key: str) -> bytes:
+        return await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
 
 
 def _last_four(api_key: str) -> str:
     """The end of a key, by which people know it; none of a key so short that it would give it away."""
     return api_key[-4:] if len(api_key) >= 12 else ""
-
-
-def _living(tenant_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    return upstream_keys.c.tenant_id == tenant_id, upstream_keys.c.deleted_at.is_(None)

@@ -42,12 +42,13 @@ class Tenant:
         sandbox: ServedSandbox,
         *,
         with_account: bool = True,
+        upstream_key: str | None = None,
         **body: Any,
     ) -> Tenant:
         """Make a tenant, an API key, and an account unless told otherwise."""
         tenant_id = ok(admin.post("/tenants", json={"name": "test", **body}), 201)["id"]
         key = ok(admin.post(f"/tenants/{tenant_id}/api-keys", json={"name": "all", "scopes": SCOPES}), 201)
-        upstream_key = f"upstream-{secrets.token_hex(12)}"
+        upstream_key = upstream_key or f"upstream-{secrets.token_hex(12)}"
         sandbox.add_account(upstream_key, Decimal(500))
         made = cls(tenant_id, client(key["token"]), admin, sandbox, upstream_key, "", key["token"])
         if with_account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
+from sqlalchemy.engine import make_url
 
 from app import migrate
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
@@ -41,7 +44,8 @@ def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
 def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:
     done = rentgate("doctor", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("settings", "database", "migrations", "least privilege", "vault", "upstream"):
+    checked = "settings", "database", "migrations", "least privilege", "vault", "upstream", "redis", "issuer"
+    for name in checked:
         assert f"ok   {name}" in done.stdout
     assert settings["RENTGATE_VAULT_KEY"] not in done.stdout
 
@@ -51,6 +55,17 @@ def test_doctor_says_what_to_mend(settings: dict[str, str], postgres: str) -> No
     assert away.returncode == 1
     assert "bad  upstream" in away.stdout
     assert "to mend:" in away.stdout
+    alone = {
+        "RENTGATE_REDIS_URL": "redis://:hunter2@127.0.0.1:1",
+        "RENTGATE_JWT_JWKS_URL": "http://127.0.0.1:1/keys",
+        "RENTGATE_JWT_ISSUER": "https://login.example",
+        "RENTGATE_JWT_AUDIENCE": "rentgate",
+    }
+    without = rentgate("doctor", **{**settings, **alone})
+    assert without.returncode == 1
+    assert "bad  redis" in without.stdout
+    assert "bad  issuer" in without.stdout
+    assert "hunter2" not in without.stdout + without.stderr
     super_user = rentgate(
         "doctor", **{**settings, "RENTGATE_DATABASE_URL": _as_superuser(postgres, settings)}
     )
@@ -71,6 +86,9 @@ def test_a_setting_that_is_none_is_named_and_not_shown() -> None:
     assert done.returncode == 1
     assert "RENTGATE_UPSTREAM_RATE" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
+    done = rentgate("serve", RENTGATE_JWT_ISSUER="https://login.example")
+    assert done.returncode == 1
+    assert "JWT_JWKS_URL" in done.stderr
 
 
 def test_migrate_brings_an_empty_database_to_head(postgres: str, tmp_path: Path) -> None:
@@ -191,3 +209,43 @@ def test_the_demo_serves_the_journey_and_ends_on_ctrl_c(tmp_path: Path) -> None:
     assert not env_file.exists()
     psutil.wait_procs(children, 10)
     assert not any(child.is_running() for child in children)
+
+
+def test_the_audit_trail_is_verified_exported_and_pruned(
+    settings: dict[str, str], sandbox: ServedSandbox, postgres: str, tmp_path: Path
+) -> None:
+    with running_gateway(tmp_path / "log", **settings) as gateway, gateway.client(ADMIN_TOKEN) as admin:
+        tenant = Tenant.create(gateway.client, admin, sandbox)
+        rental = tenant.rent()
+        of_tenant = ("--tenant", tenant.id)
+
+        def verify(*further: str) -> subprocess.CompletedProcess[str]:
+            return rentgate("audit", "verify", *further, **settings)
+
+        told = eventually(lambda: verify(*of_tenant).stdout, lambda text: " 0 waiting" in text, seconds=20)
+        assert "ok; " in told
+        noted = told.split()[-1]
+        assert int(noted.partition(":")[0]) > 3
+        assert verify(*of_tenant, "--noted", noted).returncode == 0
+        assert verify().stdout.count(" ok;") >= 2  # the platform's own, too
+        forged = verify(*of_tenant, "--noted", noted[:-1] + ("1" if noted[-1] == "0" else "0"))
+        assert (forged.returncode, "does not contain the seal" in forged.stdout) == (1, True)
+        for wrong in (["--noted", "12:x", *of_tenant], ["--noted", noted]):
+            assert verify(*wrong).returncode == 2
+        stranger = verify("--tenant", str(uuid4()))
+        assert (stranger.returncode, "no such tenant" in stranger.stderr) == (1, True)
+
+        exported = rentgate("audit", "export", *of_tenant, **settings).stdout
+        rows = [json.loads(line) for line in exported.splitlines()]
+        assert {"operation.create", "upstream.create"} <= {row["action"] for row in rows}
+        assert any(row["details"].get("rental_id") == rental["id"] for row in rows)
+        assert all(row["seal"] for row in rows[:3])
+        assert rentgate("audit", "export", *of_tenant, "--until", "2020-01-01", **settings).stdout == ""
+
+        prune = ("audit", "prune", "--before", "2020-01-01", *of_tenant)
+        database = make_url(settings["RENTGATE_DATABASE_URL"]).database or ""
+        owner = migrate.prepare_embedded(postgres, database)[1]
+        assert "0 rows removed" in rentgate(*prune, **settings, RENTGATE_DATABASE_OWNER_URL=owner).stdout
+        refused = rentgate(*prune, **settings)
+        assert (refused.returncode, "RENTGATE_DATABASE_OWNER_URL" in refused.stderr) == (1, True)
+        tenant.close()

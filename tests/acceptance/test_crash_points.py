@@ -94,6 +94,15 @@ class Scene:
                 tenant.http.get("/countries/RU/services")
                 yield gateway, tenant
 
+    def take_lane(self, tenant: Tenant, seconds: float) -> None:
+        """Somebody else makes a money call on the tenant's account, for so long."""
+        with psycopg.connect(self.superuser_url) as connection:
+            connection.execute(
+                "insert into money_lanes (tenant_id, upstream_key_id, holder, fence, held_until)"
+                " values (%s, %s, gen_random_uuid(), 1, now() + make_interval(secs => %s))",
+                [tenant.id, tenant.upstream_key_id, seconds],
+            )
+
     def afterwards(self, tenant: Tenant) -> tuple[int, list[str]]:
         """What the caller is told in the end by the next gateway, and what was charged."""
         with running_gateway(self.tmp_path / "second", **self.settings) as gateway:
@@ -121,7 +130,7 @@ class Scene:
 def scene(settings: dict[str, str], postgres: str, tmp_path: Path, sandbox: ServedSandbox) -> Scene:
     settings |= {
         "RENTGATE_UPSTREAM_TIMEOUT": "1",
-        "RENTGATE_PURCHASE_WAIT": "1",
+        "RENTGATE_PURCHASE_WAIT": "5",  # longer than any point is held, so that the caller waits when it dies
         "RENTGATE_RECONCILE_SECONDS": "1.5",
     }
     database = make_url(settings["RENTGATE_DATABASE_URL"]).database
@@ -136,18 +145,24 @@ def kill(gateway: Gateway, asked: Future[httpx.Response]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "committed", "status", "charges"),
+    ("lane", "point", "committed", "status", "charges"),
     [
-        ("intent", False, 201, 1),
-        ("intent", True, 201, 1),
-        ("sent", False, 201, 1),
-        ("sent", True, 502, 0),
-        ("settled", False, 201, 1),
-        ("settled", True, 201, 1),
+        ("free", "intent", False, 201, 1),  # intent and sent are one commit
+        ("free", "intent", True, 502, 0),
+        ("taken", "intent", False, 201, 1),
+        ("taken", "intent", True, 201, 1),
+        ("taken", "sent", False, 201, 1),
+        ("taken", "sent", True, 502, 0),
+        ("free", "settled", False, 201, 1),
+        ("free", "settled", True, 201, 1),
     ],
 )
-def test_killed_at_a_commit(scene: Scene, point: str, *, committed: bool, status: int, charges: int) -> None:
+def test_killed_at_a_commit(
+    scene: Scene, lane: str, point: str, *, committed: bool, status: int, charges: int
+) -> None:
     with scene.opened() as (gateway, tenant), held_at(scene.superuser_url, point) as held:
+        if lane == "taken":
+            scene.take_lane(tenant, seconds=1)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(tenant.buy, key="once")
             held.wait()

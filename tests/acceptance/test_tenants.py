@@ -18,7 +18,7 @@ def test_a_tenants_life(admin: httpx.Client) -> None:
     )
     tenant = ok(answer, 201)
     assert answer.headers["location"] == f"/tenants/{tenant['id']}"
-    assert set(tenant) == {"id", "name", "status", "spend_limit", "created_at"}
+    assert set(tenant) == {"id", "name", "status", "spend_limit", "created_at", "reference_prefixes"}
     assert (tenant["status"], tenant["spend_limit"]) == ("active", {"amount": "12.50", "currency": "USD"})
     at = f"/tenants/{tenant['id']}"
     assert ok(admin.get(at)) == tenant
@@ -117,7 +117,16 @@ def test_an_upstream_keys_life(tenant: Tenant) -> None:
     answer = tenant.add_upstream_key("second-account-key-5678")
     second = ok(answer, 201)
     assert answer.headers["location"] == f"{at}/{second['id']}"
-    assert set(second) == {"id", "label", "last_four", "default", "status", "created_at", "last_used_at"}
+    assert set(second) == {
+        "id",
+        "label",
+        "last_four",
+        "reference",
+        "default",
+        "status",
+        "created_at",
+        "last_used_at",
+    }
     assert (second["last_four"], second["default"], second["status"]) == ("5678", False, "active")
     listed = ok(tenant.http.get(at))["items"]
     assert [key["default"] for key in listed] == [False, True]

@@ -23,6 +23,17 @@ DEFINITE_REFUSALS = {
 }
 
 
+KINDS = {
+    "create": "create",
+    "create_multi": "create",
+    "restore_user": "restore",
+    "prolong": "prolong",
+    "prolong_max": "prolong",
+    "add_service_to_order": "add_service",
+}
+"""The kind of operation that each charging method belongs to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What was found to be wrong, and the figures of the run."""
@@ -55,17 +66,14 @@ def check(report: Report) -> Verdict:
         if len(owners) != 1 or None in owners:
             wrong.append(f"charged but not known as one rental: {entry} -> {owners}")
             continue
-        charges[entry["method"] == "restore_user", owners.pop()] += 1
-    succeeded = Counter(
-        (row["kind"] == "restore", row["rental_id"])
-        for row in operations
-        if row["state"] == "succeeded" and row["kind"] != "activate"
-    )
-    for owner in charges.keys() | succeeded.keys():
-        if charges.get(owner, 0) != succeeded.get(owner, 0):
-            wrong.append(
-                f"{owner}: charged {charges.get(owner, 0)} times, succeeded {succeeded.get(owner, 0)}"
-            )
+        charges[KINDS[entry["method"]], owners.pop()] += 1
+    done: dict[Any, int] = Counter()
+    for row in operations:
+        if row["kind"] in KINDS.values():
+            done[row["kind"], row["rental_id"]] += _steps_done(row)
+    for owner in charges.keys() | done.keys():
+        if charges.get(owner, 0) != done.get(owner, 0):
+            wrong.append(f"{owner}: charged {charges.get(owner, 0)} times, done {done.get(owner, 0)} times")
 
     # No request bought twice.
     bought: dict[str, int] = Counter(
@@ -75,26 +83,29 @@ def check(report: Report) -> Verdict:
 
     # What callers were told is true.
     for told in report.told:
-        if told.kind != "purchase":
-            continue
         for answer in told.answers:
             if answer is None:
                 continue
-            if answer.status_code == 201 and not bought.get(told.request_id):
+            if answer.status == 500:
+                wrong.append(f"request {told.request_id} ({told.kind}) met a 500")
+            if told.kind != "purchase":
+                continue
+            if answer.status == 201 and not bought.get(told.request_id):
                 wrong.append(f"request {told.request_id} was told 201, but nothing was bought")
-            code = answer.json().get("code") if answer.status_code >= 400 else None
             final = told.key is None or len(told.answers) == 1
-            if code in DEFINITE_REFUSALS and final and bought.get(told.request_id):
-                wrong.append(f"request {told.request_id} was told {code}, but was bought")
-            if answer.status_code == 500:
-                wrong.append(f"request {told.request_id} met a 500")
+            if answer.code in DEFINITE_REFUSALS and final and bought.get(told.request_id):
+                wrong.append(f"request {told.request_id} was told {answer.code}, but was bought")
 
     # Failed purchases have no orders, and nothing is left open.
     with_orders = {row["rental_id"] for row in orders if row["rental_id"] is not None}
     for row in creates:
         if row["state"] == "failed" and row["rental_id"] in with_orders:
             wrong.append(f"operation {row['id']} failed, but its rental has orders")
-        if row["state"] == "succeeded" and rentals[row["rental_id"]]["status"] not in ("active", "expired"):
+        if row["state"] == "succeeded" and rentals[row["rental_id"]]["status"] not in (
+            "active",
+            "expired",
+            "deleted",
+        ):
             wrong.append(
                 f"operation {row['id']} succeeded, its rental is {rentals[row['rental_id']]['status']}"
             )
@@ -102,20 +113,28 @@ def check(report: Report) -> Verdict:
     wrong += [
         f"{states[state]} operations are {state}" for state in ("queued", "sent", "unknown") if states[state]
     ]
-    if states["review"]:
+    apart = [row for row in operations if row["state"] == "review" and row["step"]]
+    if states["review"] > len(apart):
         wrong.append(f"{states['review']} operations are in review, though nobody else bought anything")
+    wrong += [f"operation {row['id']} is in review without a reason" for row in apart if not row["error"]]
+    imported = [row["id"] for row in rentals.values() if row["source"] == "imported"]
+    if imported:
+        wrong.append(f"rentals {imported} were imported, though nothing was bought elsewhere")
 
     # Every hold is settled, belongs to its operation, and adds up.
     spent: dict[Any, Decimal] = defaultdict(Decimal)
+    held: dict[Any, Decimal] = defaultdict(Decimal)
     for hold in holds:
         state = by_id[hold["operation_id"]]["state"]
-        expected = {"succeeded": "spent", "failed": "released"}.get(state)
+        expected = {"succeeded": "spent", "failed": "released", "review": "held"}.get(state)
         if hold["state"] != expected:
             wrong.append(f"hold of {hold['operation_id']} is {hold['state']}, its operation {state}")
         if hold["state"] == "spent":
             spent[hold["tenant_id"]] += hold["amount"]
+        if hold["state"] == "held":
+            held[hold["tenant_id"]] += hold["amount"]
     for month in months:
-        if month["held"] != 0 or month["spent"] != spent[month["tenant_id"]]:
+        if month["held"] != held[month["tenant_id"]] or month["spent"] != spent[month["tenant_id"]]:
             wrong.append(f"month {month} does not add up to {spent[month['tenant_id']]}")
     limited = tenants[LIMITED]
     if limited["spend_limit"] != LIMIT or spent[limited["id"]] > LIMIT + _recovered(
@@ -140,17 +159,26 @@ def check(report: Report) -> Verdict:
             "requests": len(report.told),
             "purchases": len(creates),
             "bought": sum(bought.values()),
-            "restored": sum(count for (restore, _), count in succeeded.items() if restore),
+            "done of each kind": dict(
+                sorted(Counter(row["kind"] for row in operations if row["state"] == "succeeded").items())
+            ),
             "faults": dict(sorted(report.faults.items())),
             "kills": report.kills,
             "database crashes": report.database_crashes,
             "unknown": len(were_unknown),
             "recovered late": _count(report, "rental.recovered"),
-            "review": states["review"],
+            "review": states["review"] - len(apart),
+            "came apart": len(apart),
             "found": _spread(found),
+            "slowest": _slowest(operations),
             "proven absent": _spread(absent),
         },
     )
+
+
+def _steps_done(row: dict[str, Any]) -> int:
+    """How many of an operation's calls charged something, as the gateway has it."""
+    return max(1, len(row["request"].get("orders", ()))) if row["state"] == "succeeded" else row["step"]
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:
@@ -160,6 +188,16 @@ def _spread(seconds: list[float]) -> dict[str, float]:
     slow = seconds[int(len(seconds) * 0.99)]
     middle = statistics.median(seconds)
     return {"count": len(seconds), "median seconds": round(middle, 1), "99 % seconds": round(slow, 1)}
+
+
+def _slowest(operations: list[dict[str, Any]]) -> list[str]:
+    """The three that took longest to succeed, to look into."""
+    seconds = {
+        (row["settled_at"] - row["sent_at"]).total_seconds(): f"{row['kind']} step {row['step']} {row['id']}"
+        for row in operations
+        if row["state"] == "succeeded"
+    }
+    return [f"{seconds[taken]}: {taken:.0f} s" for taken in sorted(seconds)[-3:]]
 
 
 def _recovered(operations: list[dict[str, Any]], tenant_id: Any) -> Decimal:

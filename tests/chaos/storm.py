@@ -39,6 +39,12 @@ LIMITED, LIMIT = 0, Decimal(150)
 
 MOST_FAULTS_WAITING = 2 * TENANTS
 
+METHODS = (
+    *["create", "create_multi"] * 4,
+    *("restore_user", "prolong", "prolong_max", "add_service_to_order", "delete", "activate", "orders"),
+)
+"""What faults strike: most of all what is called most."""
+
 REFUSALS = frozenset({FaultKind.REFUSE, FaultKind.RATE_LIMIT})
 
 SETTINGS = {
@@ -53,6 +59,14 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What matters of an answer: its status, and an error's code."""
+
+    status: int
+    code: str | None
+
+
 @dataclass(slots=True)
 class Told:
     """A request of a caller, and every answer that it got; `None` where it got none."""
@@ -61,7 +75,7 @@ class Told:
     tenant: int
     key: str | None
     kind: str
-    answers: list[httpx.Response | None] = field(default_factory=list)
+    answers: list[Answer | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,6 +100,10 @@ class Storm:
         self._tmp_path = tmp_path
         self._stop = threading.Event()
         self._calm = threading.Lock()
+        self._choosing = threading.Lock()
+        self._http = httpx.Client(limits=httpx.Limits(max_connections=100, max_keepalive_connections=0))
+        self._aged: set[str] = set()
+        self._to_change: set[str] = set()
         self._seed = seed
 
     @contextmanager
@@ -154,7 +172,7 @@ class Storm:
             kind = chance.choice(list(FaultKind))
             late = chance.uniform(0.1, 2.5) if chance.random() < 0.9 else chance.uniform(3, 8)
             fault = Fault(
-                method=chance.choice(["create", "create", "create", "restore_user", "activate", "orders"]),
+                method=chance.choice(METHODS),
                 account=chance.choice(self._tenants).upstream_key[-8:],
                 kind=kind,
                 # A readable refusal is the upstream's word that nothing was charged: it never lies here.
@@ -195,14 +213,18 @@ class Storm:
             request_id = f"{caller}-{count}"
             key = request_id if chance.random() < 0.7 else None
             told = Told(request_id, tenant_number, key, "purchase")
-            path, body = "/rentals", self._purchase(request_id, chance)
+            path = "/rentals"
+            body: dict[str, Any] | None = self._purchase(request_id, chance)
             if chance.random() < 0.1 and (rental_id := self._expired(tenant, chance)) is not None:
                 told.kind, path, body = "restore", f"/rentals/{rental_id}/restore", {}
+            elif chance.random() < 0.15 and (rental_id := self._settled(tenant, chance)) is not None:
+                told.kind = chance.choice(["prolong", "prolong", "services", "delete"])
+                path, body = self._change(rental_id, told.kind, chance)
             self._report.told.append(told)
             for _ in range(chance.randint(1, 6) if key else 1):
                 answer = self._post(tenant, path, body, key, chance)
                 told.answers.append(answer)
-                if self._stop.is_set() or (answer is not None and answer.status_code in (200, 201)):
+                if self._stop.is_set() or (answer is not None and answer.status in (200, 201, 204)):
                     break
                 time.sleep(chance.uniform(0, 0.5))
 
@@ -217,36 +239,61 @@ class Storm:
             "metadata": {"request": request_id},
         }
 
+    def _change(self, rental_id: str, kind: str, chance: random.Random) -> tuple[str, dict[str, Any] | None]:
+        match kind:
+            case "prolong":
+                days = {"unit": "day", "count": chance.randint(1, 6)}
+                period = chance.choice([days, {"unit": "week", "count": 1}])
+                return f"/rentals/{rental_id}/prolong", {"period": period}
+            case "services":
+                return f"/rentals/{rental_id}/services", {"service": "opt20"}
+            case _:
+                return f"/rentals/{rental_id}", None
+
+    def _settled(self, tenant: Tenant, chance: random.Random) -> str | None:
+        """A rental to be changed, whose time nobody tampers with: its end tells whether it was prolonged."""
+        active = [r["id"] for r in self._get(tenant, "/rentals?status=active&limit=5", chance)]
+        with self._choosing:
+            free = [rental_id for rental_id in active if rental_id not in self._aged]
+            chosen: str | None = chance.choice(free) if free else None
+            self._to_change |= {chosen} if chosen else set()
+        return chosen
+
     def _expired(self, tenant: Tenant, chance: random.Random) -> str | None:
         """Let a rental end that the gateway knows as active, and give one that may be restored."""
-        world = self._sandbox.sandbox.world
-        active = self._get(tenant, "/rentals?status=active&limit=5", chance)
-        if active:
-            known = {order["id"] for order in chance.choice(active)["upstream_orders"]}
+        listed = self._get(tenant, "/rentals?status=active&limit=5", chance)
+        with self._choosing:
+            active = [rental for rental in listed if rental["id"] not in self._to_change]
+            chosen = chance.choice(active) if active else None
+            self._aged |= {chosen["id"]} if chosen else set()
+        if chosen:
+            known = {order["id"] for order in chosen["upstream_orders"]}
             ends = 8 * 86_400
             for order in tenant.orders:
                 if str(order.id) in known:
                     order.begin, order.until = order.begin - ends, order.until - ends
-            world.settle()
         expired = self._get(tenant, "/rentals?status=expired&limit=5", chance)
         return chance.choice(expired)["id"] if expired else None
 
     def _post(
-        self, tenant: Tenant, path: str, body: dict[str, Any], key: str | None, chance: random.Random
-    ) -> httpx.Response | None:
+        self, tenant: Tenant, path: str, body: dict[str, Any] | None, key: str | None, chance: random.Random
+    ) -> Answer | None:
         headers = {"Authorization": f"Bearer {tenant.token}", **({"Idempotency-Key": key} if key else {})}
         patience = chance.choice([0.3, 1.0, 3.0, 10.0])
         try:
             url = chance.choice(self._gateways).url
-            return httpx.post(f"{url}{path}", json=body, headers=headers, timeout=patience)
+            method = "DELETE" if body is None else "POST"
+            answer = self._http.request(method, f"{url}{path}", json=body, headers=headers, timeout=patience)
         except httpx.TransportError:
             return None
+        code = answer.json()["code"] if answer.status_code >= 400 else None
+        return Answer(answer.status_code, code)
 
     def _get(self, tenant: Tenant, path: str, chance: random.Random) -> list[dict[str, Any]]:
         """The items of a list; none while it can't be had."""
         headers = {"Authorization": f"Bearer {tenant.token}"}
         try:
-            answer = httpx.get(f"{chance.choice(self._gateways).url}{path}", headers=headers, timeout=5)
+            answer = self._http.get(f"{chance.choice(self._gateways).url}{path}", headers=headers, timeout=5)
         except httpx.TransportError:
             return []
         found: list[dict[str, Any]] = answer.json()["items"] if answer.status_code == 200 else []

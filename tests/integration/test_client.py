@@ -49,15 +49,20 @@ def test_the_whole_life_of_an_order_in_each_form(served_sandbox: ServedSandbox, 
             assert order.phone_number == bought.phone_number
             assert (order.country, order.service, order.state) == ("GB", "opt1", NumberState.INACTIVE)
             assert order.expires_at == bought.expires_at
-            assert not (await client.sms(KEY, order_id=bought.order_id)).rented
+            none = await client.sms_if_new(KEY, None, order_id=bought.order_id)
+            assert none.content is not None
+            assert not none.content.rented
+            again = await client.sms_if_new(KEY, none.digest, order_id=bought.order_id)
+            assert (again.digest, again.content) == (none.digest, None)
 
             await client.activate(KEY, order_id=bought.order_id)
             for _ in range(100):
-                lists = await client.sms(KEY, order_id=bought.order_id)
-                if lists.rented:
+                lists = await client.sms_if_new(KEY, none.digest, order_id=bought.order_id)
+                if lists.content is not None and lists.content.rented:
                     break
                 await asyncio.sleep(0.05)
-            assert "Google" in lists.rented[0].text
+            assert lists.content is not None
+            assert "Google" in lists.content.rented[0].text
 
             child = await client.add_service(
                 KEY, order_id=bought.order_id, service="opt2", phone_number=bought.phone_number or ""

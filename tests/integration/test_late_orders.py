@@ -141,7 +141,7 @@ def test_a_restore_that_lives_on_under_a_new_id_is_found(open_house: OpenHouse) 
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "after")
-            await house.services.rentals.restore(house.caller, bought.id, None, None)
+            await house.services.changes.restore(house.caller, bought.id, None, None)
             living = house.sandbox.world.living
             del living[old.id]
             old.id = 999_999
@@ -161,11 +161,30 @@ def test_a_second_restore_does_not_wake_the_first(open_house: OpenHouse) -> None
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "before")
-            await house.services.rentals.restore(house.caller, bought.id, None, None)
+            await house.services.changes.restore(house.caller, bought.id, None, None)
             assert (await look_until_settled(house, bought.id)).status == "expired"
-            await house.services.rentals.restore(house.caller, bought.id, None, None)
+            await house.services.changes.restore(house.caller, bought.id, None, None)
             await house.look()
             states = [(operation.kind, operation.state) for operation in await operations(house)]
             assert states == [("restore", "succeeded"), ("restore", "failed"), ("create", "succeeded")]
+
+    asyncio.run(scenario())
+
+
+def test_an_order_of_a_purchase_under_way_is_not_taken_for_a_late_one(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_timeout=1.0) as house:
+            old = await given_up(house)
+            fault(house, "create", FaultKind.HANG, "after", seconds=20)  # made, but not answered yet
+            buying = asyncio.ensure_future(buy(house))
+            await asyncio.sleep(0.5)
+            assert house.sandbox.world.ledger
+            await house.look()
+            assert (await rental(house, old)).status == "failed"
+            bought = (await buying).rental
+            found = await look_until_settled(house, bought.id)
+            assert found.status == "active"
+            assert (await rental(house, old)).status == "failed"
+            assert await spent(house) == Decimal("4.2")
 
     asyncio.run(scenario())

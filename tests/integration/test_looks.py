@@ -15,6 +15,14 @@ from app.sandbox.world import Arrived
 from app.worker import Worker
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import buy, history, rental
+from tests.integration.test_query_plans import statements_of
+
+
+async def feed(house: House, rental_id: UUID, scope: str | None, position: int) -> list[tuple[int, Message]]:
+    async with house.database.transaction(house.tenant) as connection:
+        return await messages.after(
+            connection, house.tenant_id, rental_id, scope=scope, position=position, limit=10
+        )
 
 
 async def kept(house: House, rental_id: UUID) -> list[Message]:
@@ -136,6 +144,33 @@ def test_what_the_upstream_forgets_is_kept(open_house: OpenHouse) -> None:
     asyncio.run(scenario())
 
 
+def test_a_message_that_turns_out_to_be_rented_is_not_missed_by_who_follows_those(
+    open_house: OpenHouse,
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            house.sandbox.shape = Shape.SEEN
+            bought = (await buy(house)).rental
+            now = int(time.time())
+            arrive(house, "moves", service="opt2", at=now)
+            await house.look()
+            arrive(house, "code 1", at=now + 1)
+            await house.look()
+            ((position, first),) = await feed(house, bought.id, "rented", 0)
+            assert first.text == "code 1"
+            (order,) = house.sandbox.world.living.values()
+            for message in order.number.messages:
+                message.service = "opt1"
+            order.seen = 0
+            await house.look()
+            ((_, moved),) = await feed(house, bought.id, "rented", position)
+            assert (moved.text, moved.scope) == ("moves", "rented")
+            assert [m.text for _, m in await feed(house, bought.id, None, 0)] == ["moves", "code 1"]
+            assert (await history(house, bought.id)).count("sms.received") == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_message_seen_through_two_orders_of_one_number_is_one(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
@@ -156,8 +191,10 @@ def test_many_who_want_to_see_it_now_cost_one_look(open_house: OpenHouse) -> Non
             bought = (await buy(house)).rental
             await asyncio.sleep(1.1)
             before = len([c for c in house.sandbox.calls if c["method"] == "orders"])
-            await asyncio.gather(*(house.services.looker.refresh(house.caller, bought.id) for _ in range(20)))
-            await house.services.looker.refresh(house.caller, bought.id)
+            await asyncio.gather(
+                *(house.services.refresher.refresh(house.caller, bought.id) for _ in range(20))
+            )
+            await house.services.refresher.refresh(house.caller, bought.id)
             looks = len([c for c in house.sandbox.calls if c["method"] == "orders"]) - before
             assert looks == 1
 
@@ -181,5 +218,48 @@ def test_two_workers_never_look_at_once_and_the_account_goes_on_after_a_stop(ope
                 state = await schedule.state(connection, house.tenant_id, house.key_id)
             assert state is not None
             assert state.failures == 0
+
+    asyncio.run(scenario())
+
+
+def test_looks_that_find_nothing_new_write_nothing(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(sync_interval=0.05, sync_idle_interval=0.05) as house:
+            bought = (await buy(house, activate=True)).rental
+            stop = asyncio.Event()
+            working = asyncio.ensure_future(Worker(house.services).run(stop))
+            for _ in range(200):
+                if await kept(house, bought.id):
+                    break
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(1)
+            asked = len(house.sandbox.calls)
+            with statements_of(house.database) as found:
+                await asyncio.sleep(2)
+            assert len(house.sandbox.calls) > asked + 20
+            stop.set()
+            await working
+        tables = ("rentals", "upstream_orders", "messages", "events", "upstream_keys")
+        written = [s for s in found if s.lower().lstrip().startswith(("update", "insert", "delete", "with"))]
+        assert not [s for s in written for table in tables if f" {table} " in s]
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_came_and_went_between_two_looks_is_seen_to_be_gone(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(sync_interval=0.4, sync_idle_interval=0.4) as house:
+            stop = asyncio.Event()
+            working = asyncio.ensure_future(Worker(house.services).run(stop))
+            await asyncio.sleep(2.5)
+            bought = (await buy(house)).rental
+            house.sandbox.world.living.clear()  # so that the list is what it was before
+            for _ in range(200):
+                if (await rental(house, bought.id)).status == "deleted":
+                    break
+                await asyncio.sleep(0.05)
+            stop.set()
+            await working
+            assert (await rental(house, bought.id)).status == "deleted"
 
     asyncio.run(scenario())

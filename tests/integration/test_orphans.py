@@ -11,7 +11,10 @@ from app.database import new_id
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
 from app.operations import ledger
+from app.operations.operation import Operation
 from app.operations.states import Kind, State
+from app.rentals import outcomes, repository
+from app.rentals.repository import RentalFilter
 from app.sandbox.shop import COUNTRIES
 from app.sync.orphans import adopt_orphans
 from tests.integration.conftest import House, OpenHouse
@@ -29,7 +32,7 @@ REQUEST: dict[str, Any] = {
 }
 
 
-async def begun(house: House, *, sent: bool) -> ledger.Operation:
+async def begun(house: House, *, sent: bool) -> Operation:
     """An operation whose process died right after its commit."""
     async with house.database.transaction(house.tenant) as connection:
         operation = await ledger.commit_intent(
@@ -61,7 +64,7 @@ def test_attended_operations_are_left_alone(open_house: OpenHouse) -> None:
         async with open_house() as house:
             await begun(house, sent=False)
             await begun(house, sent=True)
-            assert await adopt_orphans(house.database) == 0
+            assert await adopt_orphans(house.database, house.services.executor.resume) == 0
 
     asyncio.run(scenario())
 
@@ -73,7 +76,7 @@ def test_what_was_never_sent_fails_and_its_key_is_free_again(
         async with open_house() as house:
             operation = await begun(house, sent=False)
             die(superuser_url)
-            assert await adopt_orphans(house.database) == 1
+            assert await adopt_orphans(house.database, house.services.executor.resume) == 1
             (settled,) = await operations(house)
             assert settled.state is State.FAILED
             async with house.database.transaction(house.tenant) as connection:
@@ -93,7 +96,7 @@ def test_a_dead_processs_sent_purchase_is_found(open_house: OpenHouse, superuser
             number = house.sandbox.world.new_number(COUNTRIES["RU"])
             house.sandbox.world.new_order(account, number, "opt1", 7)
             die(superuser_url)
-            assert await adopt_orphans(house.database) == 1
+            assert await adopt_orphans(house.database, house.services.executor.resume) == 1
             assert (await rental(house, operation.rental_id)).status == "pending"
             settled = await look_until_settled(house, operation.rental_id)
             assert settled.status == "active"
@@ -109,8 +112,49 @@ def test_a_process_that_comes_back_too_late_does_not_send(open_house: OpenHouse,
             die(superuser_url)
             async with house.database.transaction(house.tenant) as connection:
                 assert not await ledger.mark_sent(connection, operation, 60)
-            await adopt_orphans(house.database)
+            await adopt_orphans(house.database, house.services.executor.resume)
             async with house.database.transaction(house.tenant) as connection:
                 assert not await ledger.attend(connection, operation)
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_process_leaves_the_second_order_to_another_one(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            account = house.sandbox.world.accounts[house.api_key]
+            number = house.sandbox.world.new_number(COUNTRIES["RU"])
+            made = [
+                house.sandbox.world.new_order(account, number, service, 7) for service in ("opt1", "opt2")
+            ]
+            await house.look()
+            async with house.database.transaction(house.tenant) as connection:
+                (found,) = await repository.listed(
+                    connection, house.tenant_id, RentalFilter(), limit=2, before=None
+                )
+                operation = await ledger.commit_intent(
+                    connection,
+                    house.caller,
+                    Kind.DELETE,
+                    upstream_key_id=house.key_id,
+                    rental_id=found.id,
+                    request={"orders": [{"id": str(order.id)} for order in made]},
+                    price=None,
+                )
+                await repository.reserve(connection, house.tenant_id, found.id, operation.id)
+                assert await ledger.mark_sent(connection, operation, 60)
+                advanced = await outcomes.made(connection, operation, ())
+                assert advanced is not None
+                assert (advanced.state, advanced.step) == (State.QUEUED, 1)
+            die(superuser_url)
+            assert await adopt_orphans(house.database, house.services.executor.resume) == 1
+            assert await adopt_orphans(house.database, house.services.executor.resume) == 0
+            await house.services.executor.drain()
+            (settled,) = await operations(house)
+            assert (settled.state, settled.step) == (State.SUCCEEDED, 1)
+            assert list(house.sandbox.world.archive) == [made[1].id]
+            assert (await rental(house, found.id)).status == "deleted"
 
     asyncio.run(scenario())

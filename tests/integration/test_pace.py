@@ -6,17 +6,19 @@ import asyncio
 import time
 
 import pytest
+import sqlalchemy as sa
 
-from app.accounts.pace import Limit, Pace
+from app.accounts.pace import Limit, NotYet, Pace
 from app.database import Database, new_id
 from app.errors import UpstreamBusy
+from app.telemetry import Metrics
 from app.wiring import DatabaseUrls
 
 NO_LIMIT = Limit(0, 1)
 
 
 def pace(database: Database, account: Limit, *, everything: Limit = NO_LIMIT, patience: float = 30) -> Pace:
-    return Pace(database, account=account, everything=everything, patience=patience)
+    return Pace(database, Metrics(), account=account, everything=everything, patience=patience)
 
 
 def test_two_processes_share_a_bucket(database_urls: DatabaseUrls) -> None:
@@ -25,7 +27,7 @@ def test_two_processes_share_a_bucket(database_urls: DatabaseUrls) -> None:
         key, limit = new_id(), Limit(20, 4)
         paces = [pace(database, limit) for database in databases]
         started = time.monotonic()
-        await asyncio.gather(*(p.wait_for_turn(key, background=False) for p in paces * 10))
+        await asyncio.gather(*(p.wait_for_turn(key) for p in paces * 10))
         # 20 calls, 4 of them at once: the other 16 need 0.8 s at 20 a second
         assert time.monotonic() - started >= 16 / 20 - 0.05
         for database in databases:
@@ -40,12 +42,12 @@ def test_accounts_do_not_slow_each_other_but_all_share_the_global_bucket(
     async def scenario() -> None:
         database = Database(database_urls.app)
         single = pace(database, Limit(0.01, 1), patience=0.5)
-        await single.wait_for_turn(new_id(), background=False)
-        await single.wait_for_turn(new_id(), background=False)
+        await single.wait_for_turn(new_id())
+        await single.wait_for_turn(new_id())
         together = pace(database, NO_LIMIT, everything=Limit(0.01, 1), patience=0.5)
-        await together.wait_for_turn(new_id(), background=False)
+        await together.wait_for_turn(new_id())
         with pytest.raises(UpstreamBusy) as refused:
-            await together.wait_for_turn(None, background=False)
+            await together.wait_for_turn(None)
         assert refused.value.retry_after
         await database.aclose()
 
@@ -56,12 +58,12 @@ def test_who_would_wait_too_long_is_refused_and_takes_nothing(database_urls: Dat
     async def scenario() -> None:
         database = Database(database_urls.app)
         key, impatient = new_id(), pace(database, Limit(1, 1), patience=0.5)
-        await impatient.wait_for_turn(key, background=False)
+        await impatient.wait_for_turn(key)
         for _ in range(5):
             with pytest.raises(UpstreamBusy):
-                await impatient.wait_for_turn(key, background=False)
+                await impatient.wait_for_turn(key)
         patient = pace(database, Limit(1, 1), patience=1.5)
-        await patient.wait_for_turn(key, background=False)
+        await patient.wait_for_turn(key)
         await database.aclose()
 
     asyncio.run(scenario())
@@ -70,7 +72,43 @@ def test_who_would_wait_too_long_is_refused_and_takes_nothing(database_urls: Dat
 def test_no_limit_asks_the_database_nothing() -> None:
     async def scenario() -> None:
         nowhere = Database("postgresql://nobody@127.0.0.1:1/nothing")
-        await pace(nowhere, NO_LIMIT).wait_for_turn(new_id(), background=False)
+        await pace(nowhere, NO_LIMIT).wait_for_turn(new_id())
         await nowhere.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_many_in_the_background_wait_in_line_for_what_all_share(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        shared = pace(database, NO_LIMIT, everything=Limit(20, 1))
+        asked = 0
+
+        def note(*_: object) -> None:
+            nonlocal asked
+            asked += 1
+
+        sa.event.listen(database._engine.sync_engine, "begin", note)
+        sa.event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+        started = time.monotonic()
+        await asyncio.gather(*(shared.wait_for_spare(new_id()) for _ in range(20)))
+        assert time.monotonic() - started >= 19 / 20 - 0.05
+        # Each asks for its turn, and once more or twice when it should have come; not all anew for each turn.
+        assert 20 < asked < 700  # all anew would be a thousand and more
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_account_without_room_keeps_nobody_waiting(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        single, poor = pace(database, Limit(0.01, 1), everything=Limit(100, 10)), new_id()
+        await single.wait_for_spare(poor)
+        with pytest.raises(NotYet) as refused:
+            await single.wait_for_spare(poor)
+        assert refused.value.seconds > 1
+        await single.wait_for_spare(new_id())
+        await database.aclose()
 
     asyncio.run(scenario())

@@ -13,11 +13,13 @@ from app.audit import repository as audit
 from app.audit.repository import AuditFilter
 from app.errors import InsufficientBalance, NoNumbersAvailable, OperationPending, RentgateError
 from app.events import repository as events
-from app.operations import ledger
+from app.operations import lookup
+from app.operations.operation import Operation
 from app.operations.states import Kind, State
 from app.rentals import repository
+from app.rentals.changes import Outcome
 from app.rentals.schemas import Rental
-from app.rentals.service import Outcome, Purchase
+from app.rentals.service import Purchase
 from app.sandbox.faults import Fault, FaultKind
 from app.sandbox.shop import COUNTRIES
 from app.values import Period, PeriodUnit
@@ -39,9 +41,9 @@ async def rental(house: House, rental_id: UUID) -> Rental:
     return await house.services.rentals.get(house.caller, rental_id)
 
 
-async def operations(house: House) -> list[ledger.Operation]:
+async def operations(house: House) -> list[Operation]:
     async with house.database.transaction(house.tenant) as connection:
-        return await ledger.listed(
+        return await lookup.listed(
             connection, house.tenant_id, state=None, kind=None, rental_id=None, limit=100, before=None
         )
 
@@ -302,10 +304,10 @@ def test_an_unknown_activation_is_found_by_the_numbers_state(open_house: OpenHou
         async with open_house(upstream_timeout=1.0) as house:
             outcome = await buy(house)
             fault(house, "activate", FaultKind.DROP, "after")
-            pending = await house.services.rentals.activate(house.caller, outcome.rental.id, None)
+            pending = await house.services.changes.activate(house.caller, outcome.rental.id, None)
             assert pending.rental.pending_operation is not None
             with pytest.raises(OperationPending):
-                await house.services.rentals.activate(house.caller, outcome.rental.id, None)
+                await house.services.changes.activate(house.caller, outcome.rental.id, None)
             settled = await look_until_settled(house, outcome.rental.id)
             assert settled.number_state in ("activating", "active")
 
@@ -332,7 +334,7 @@ def test_an_unknown_restore_is_settled_from_the_list(open_house: OpenHouse, when
                 await house.look()
             assert (await rental(house, outcome.rental.id)).status == "expired"
             fault(house, "restore_user", FaultKind.CUT_JSON, when)
-            pending = await house.services.rentals.restore(house.caller, outcome.rental.id, None, None)
+            pending = await house.services.changes.restore(house.caller, outcome.rental.id, None, None)
             assert not pending.settled
             settled = await look_until_settled(house, outcome.rental.id)
             if when == "after":
@@ -352,7 +354,7 @@ def test_a_restored_rental_reads_its_end_back(open_house: OpenHouse) -> None:
         async with open_house() as house:
             outcome = await buy(house)
             house.sandbox.world.age(8 * 86_400)
-            restored = await house.services.rentals.restore(house.caller, outcome.rental.id, None, None)
+            restored = await house.services.changes.restore(house.caller, outcome.rental.id, None, None)
             (order,) = house.sandbox.world.living.values()
             assert restored.rental.expires_at is not None
             assert int(restored.rental.expires_at.timestamp()) == int(order.until)

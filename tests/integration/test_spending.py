@@ -10,12 +10,13 @@ import pytest
 from app.database import PLATFORM, new_id
 from app.errors import PriceUnknown, SpendLimitExceeded
 from app.operations import ledger, spending
+from app.operations.operation import Operation
 from app.operations.states import Kind, State
 from app.tenants import service as tenants
 from tests.integration.conftest import House, OpenHouse
 
 
-async def intend(house: House, price: Decimal | None) -> ledger.Operation:
+async def intend(house: House, price: Decimal | None) -> Operation:
     async with house.database.transaction(house.tenant) as connection:
         return await ledger.commit_intent(
             connection,
@@ -47,7 +48,7 @@ def test_many_at_once_never_pass_the_limit(open_house: OpenHouse) -> None:
             results = await asyncio.gather(
                 *(intend(house, Decimal(7)) for _ in range(20)), return_exceptions=True
             )
-            made = [result for result in results if isinstance(result, ledger.Operation)]
+            made = [result for result in results if isinstance(result, Operation)]
             refused = [result for result in results if isinstance(result, SpendLimitExceeded)]
             assert (len(made), len(refused)) == (7, 13)
             assert refused[0].required == Decimal(7)

@@ -37,7 +37,13 @@ PROMISED = {
     429: {"rate_limited"},
     500: {"internal_error"},
     502: {"upstream_error", "upstream_bad_response", "upstream_key_rejected", "purchase_not_made"},
-    503: {"upstream_unavailable", "upstream_busy", "database_unavailable", "not_ready"},
+    503: {
+        "upstream_unavailable",
+        "upstream_busy",
+        "database_unavailable",
+        "vault_unavailable",
+        "not_ready",
+    },
     504: {"upstream_timeout"},
 }
 

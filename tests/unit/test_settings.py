@@ -51,6 +51,44 @@ def test_impossible_times_and_rates_are_refused(name: str, value: float) -> None
 
 def test_no_secret_shows_in_the_settings_text() -> None:
     settings = Settings(
-        _env_file=None, admin_token="hunter2", database_url="postgresql://a:hunter2@b/c", vault_key="hunter2"
+        _env_file=None,
+        admin_token="hunter2",
+        database_url="postgresql://a:hunter2@b/c",
+        vault_key="hunter2",
+        redis_url="redis://:hunter2@b/1",
     )
     assert "hunter2" not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize("url", ["", "redis://", "http://hunter2@b", "hunter2", "redis:///hunter2"])
+def test_a_redis_that_can_not_be_one_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"redis_url": url})
+    assert "hunter2" not in str(refused.value)
+
+
+ISSUER = {
+    "jwt_jwks_url": "https://login.example/keys",
+    "jwt_issuer": "https://login.example",
+    "jwt_audience": "rentgate",
+}
+
+
+@pytest.mark.parametrize("missing", ISSUER)
+def test_an_issuer_is_told_whole_or_not_at_all(missing: str) -> None:
+    assert Settings.model_validate(ISSUER).jwt_audience == "rentgate"
+    with pytest.raises(ValidationError, match="together"):
+        Settings.model_validate({name: value for name, value in ISSUER.items() if name != missing})
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/keys", "http://[::1]:9/keys", "http://localhost/keys"])
+def test_an_issuers_keys_may_come_over_http_on_loopback(url: str) -> None:
+    assert Settings.model_validate({**ISSUER, "jwt_jwks_url": url}).jwt_jwks_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://login.example/keys", "https://", "file:///keys", "keys", "https://a:b@login.example/keys"]
+)
+def test_an_issuers_keys_come_from_nowhere_else(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({**ISSUER, "jwt_jwks_url": url})

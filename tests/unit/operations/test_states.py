@@ -12,11 +12,15 @@ WAYS = {
     (State.SENT, State.SUCCEEDED),
     (State.SENT, State.FAILED),
     (State.SENT, State.UNKNOWN),
+    (State.SENT, State.QUEUED),
+    (State.SENT, State.REVIEW),
+    (State.UNKNOWN, State.QUEUED),
     (State.UNKNOWN, State.SUCCEEDED),
     (State.UNKNOWN, State.FAILED),
     (State.UNKNOWN, State.REVIEW),
     (State.REVIEW, State.SUCCEEDED),
     (State.REVIEW, State.FAILED),
+    (State.REVIEW, State.QUEUED),
     (State.FAILED, State.SUCCEEDED),
 }
 

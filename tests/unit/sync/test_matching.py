@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from app.operations.ledger import Operation
+from app.operations.operation import Operation
 from app.operations.states import Kind, State
 from app.sync.matching import END_TOLERANCE, Stranger, fitting
 from app.upstream.wire import NumberState, Order
@@ -17,7 +17,7 @@ from app.upstream.wire import NumberState, Order
 SENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NOBODY = UUID(int=0)
 PURCHASE = {"country": "RU", "services": ["opt1", "opt2"], "period": {"unit": "week", "count": 1}}
-RESTORE = {"upstream_order_id": "7", "phone_number": "+79160000000", "service": "opt1"}
+RESTORE = {"orders": [{"id": "7", "service": "opt1"}], "phone_number": "+79160000000"}
 
 
 def operation(kind: Kind, request: dict[str, Any], sent_at: datetime | None = SENT) -> Operation:
@@ -29,6 +29,7 @@ def operation(kind: Kind, request: dict[str, Any], sent_at: datetime | None = SE
         upstream_key_id=NOBODY,
         rental_id=NOBODY,
         request=request,
+        step=0,
         price=Decimal(1),
         error=None,
         candidates=None,
@@ -120,7 +121,7 @@ def test_what_was_never_sent_made_nothing() -> None:
 )
 def test_an_activation_is_told_by_the_state(state: NumberState, *, found: bool) -> None:
     listed = {"7": order("7", state=state)}
-    assert bool(fitting(operation(Kind.ACTIVATE, {"upstream_order_id": "7"}), listed, [])) is found
+    assert bool(fitting(operation(Kind.ACTIVATE, {"orders": [{"id": "7"}]}), listed, [])) is found
 
 
 def test_a_restore_is_told_by_its_order_being_back_or_by_its_number_under_a_new_id() -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from app.telemetry.redaction import MASK, redacted, redacted_values
+from app.telemetry.redaction import MASK, hide, redacted, redacted_values
 
 TOKEN = "rg_" + "A1b2C3d4" * 6 + "x"
 
@@ -21,6 +21,7 @@ TOKEN = "rg_" + "A1b2C3d4" * 6 + "x"
         ("url?method=x&apikey=abc123def&id=5", "abc123def"),
         ("Authorization: Bearer some.opaque-token", "some.opaque-token"),
         (f"token was {TOKEN}", TOKEN),
+        (f"GET /rentals/{TOKEN.replace('rg_', 'rgp_')}", TOKEN.removeprefix("rg_")),
         ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("postgresql+psycopg://rentgate:hunter2@db/rentgate", "hunter2"),
         ('{"api_key": "abc123def"}', "abc123def"),
@@ -31,6 +32,11 @@ def test_secrets_go(text: str, secret: str) -> None:
     cleaned = redacted(text)
     assert secret not in cleaned
     assert MASK in cleaned
+
+
+def test_what_was_hidden_goes() -> None:
+    hide("correct horse battery", "short")
+    assert redacted("a correct horse battery, in short") == f"a {MASK}, in short"
 
 
 @pytest.mark.parametrize("text", ["api_key:01a2089c-ee3e-740e", "token bucket", "no secrets here", ""])

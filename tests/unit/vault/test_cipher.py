@@ -22,25 +22,27 @@ def vault_key() -> str:
 def test_what_is_sealed_for_a_place_opens_there() -> None:
     kek = key_encryption_key(vault_key())
     keyset = cipher.keyset_for(TENANT, kek)
-    sealed = cipher.seal(keyset, kek, TENANT, b"row 1", "secret")
+    opened = cipher.open_keyset(keyset, kek, TENANT)
+    sealed = cipher.seal(opened, b"row 1", "secret")
     assert b"secret" not in sealed
-    assert cipher.unseal(keyset, kek, TENANT, b"row 1", sealed) == "secret"
+    assert cipher.unseal(opened, b"row 1", sealed) == "secret"
 
 
 def test_it_opens_in_no_other_place_tenant_or_vault() -> None:
     kek = key_encryption_key(vault_key())
     keyset = cipher.keyset_for(TENANT, kek)
-    sealed = cipher.seal(keyset, kek, TENANT, b"row 1", "secret")
+    sealed = cipher.seal(cipher.open_keyset(keyset, kek, TENANT), b"row 1", "secret")
     other = key_encryption_key(vault_key())
     broken = sealed[:-1] + bytes([sealed[-1] ^ 1])
-    for key, tenant, place, ciphertext in (
-        (kek, TENANT, b"row 2", sealed),
-        (kek, uuid4(), b"row 1", sealed),
-        (other, TENANT, b"row 1", sealed),
-        (kek, TENANT, b"row 1", broken),
+    for key, tenant, version, place, ciphertext in (
+        (kek, TENANT, 1, b"row 2", sealed),
+        (kek, uuid4(), 1, b"row 1", sealed),
+        (kek, TENANT, 2, b"row 1", sealed),
+        (other, TENANT, 1, b"row 1", sealed),
+        (kek, TENANT, 1, b"row 1", broken),
     ):
         with pytest.raises(VaultKeyUnusable):
-            cipher.unseal(keyset, key, tenant, place, ciphertext)
+            cipher.unseal(cipher.open_keyset(keyset, key, tenant, version), place, ciphertext)
 
 
 def test_fingerprints_are_equal_for_equal_texts_of_one_purpose_only() -> None:

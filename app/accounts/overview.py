@@ -1,0 +1,127 @@
+"""Accounts of all tenants as an operator sees them: how their looks go, and which are late.
+
+Each query is for the worker's role, and finds its rows by an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts.models import account_looks
+from app.accounts.schedule import free, watched
+from app.tenants.models import tenants
+from app.vault.models import upstream_keys
+
+_NOW = sa.func.statement_timestamp()
+
+NOTED_LATE = timedelta(seconds=10)
+"""By so much less than this a look may be later noted than made, by the worker that holds the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An upstream account.
+
+    Attributes:
+        watched: whether it is looked at; a rejected key is not.
+        held: whether somebody has it to look at it.
+        due_in: seconds until the next look; below 0 it is late.
+        seen_ago: seconds since it was last seen.
+        failures: looks that failed in a row, the last one with `error_code`; the next waits the longer.
+    """
+
+    tenant_id: UUID
+    tenant: str
+    id: UUID
+    label: str
+    status: str
+    watched: bool
+    held: bool
+    due_in: float
+    seen_ago: float | None
+    failures: int
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Accounts whose look is late: how many, and since how many seconds, together and the longest."""
+
+    accounts: int
+    seconds: float
+    longest_seconds: float
+
+
+async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]:
+    """Accounts, the longest due one first."""
+    query = (
+        sa.select(
+            account_looks.c.tenant_id,
+            tenants.c.name,
+            upstream_keys.c.id,
+            upstream_keys.c.label,
+            upstream_keys.c.status,
+            watched(),
+            ~free(),
+            _seconds(account_looks.c.next_at - _NOW),
+            _seconds(_NOW - account_looks.c.looked_at),
+            account_looks.c.failures,
+            account_looks.c.error_code,
+        )
+        .join_from(account_looks, upstream_keys, _of_key())
+        .join(tenants, tenants.c.id == account_looks.c.tenant_id)
+        .where(upstream_keys.c.deleted_at.is_(None))
+        .order_by(account_looks.c.next_at)
+        .limit(limit)
+    )
+    return [Account(*row) for row in await connection.execute(query)]
+
+
+async def lag(connection: AsyncConnection) -> Lag:
+    """How late the looks are."""
+    late = _seconds(_NOW - account_looks.c.next_at)
+    query = (
+        sa.select(
+            sa.func.count(),
+            sa.func.coalesce(sa.func.sum(late), 0.0),
+            sa.func.coalesce(sa.func.max(late), 0.0),
+        )
+        .join_from(account_looks, upstream_keys, _of_key())
+        .where(
+            account_looks.c.next_at <= _NOW,
+            sa.or_(free(), account_looks.c.next_at <= _NOW - NOTED_LATE),
+            upstream_keys.c.deleted_at.is_(None),
+            watched(),
+        )
+    )
+    return Lag(*(await connection.execute(query)).one())
+
+
+async def oldest_look_age(connection: AsyncConnection) -> float:
+    """Seconds since the account that was seen least recently was seen; 0 without accounts."""
+    query = (
+        sa.select(_seconds(_NOW - account_looks.c.looked_at))
+        .join_from(account_looks, upstream_keys, _of_key())
+        .where(account_looks.c.looked_at.is_not(None), upstream_keys.c.deleted_at.is_(None))
+        .order_by(account_looks.c.looked_at)
+        .limit(1)
+    )
+    return await connection.scalar(query) or 0.0
+
+
+def _seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
+    return sa.func.extract("epoch", interval).cast(sa.Double)
+
+
+def _of_key() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        upstream_keys.c.tenant_id == account_looks.c.tenant_id,
+        upstream_keys.c.id == account_looks.c.upstream_key_id,
+    )

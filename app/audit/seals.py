@@ -1,0 +1,186 @@
+"""The hash chain over each tenant's audit trail, written by the worker.
+
+Each row has a seal: a keyed hash of the row and of the seal before it, in the order in which rows were found
+committed. The hash's key is in the vault, so who can only write to the database can't make seals. Who has
+both can: note the newest seal elsewhere now and then, and verify against it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.audit.models import audit_heads, audit_logs, audit_seals, audit_unsealed
+
+Hash = Callable[[bytes], bytes]
+"""A keyed hash, whose key is not in the database."""
+
+BEFORE_THE_FIRST = bytes(32)
+AT_ONCE = 100
+"""Rows that are sealed in one transaction: few enough to keep neither requests nor the trail waiting."""
+
+_INSERT = sa.text("""
+    insert into audit_seals (tenant_id, position, audit_id, hash, sealed_at)
+    select :tenant_id, :position + nth, audit_id, hash, clock_timestamp()
+    from unnest(:ids, :hashes) with ordinality as s (audit_id, hash, nth)
+""").bindparams(
+    sa.bindparam("tenant_id", type_=sa.Uuid),
+    sa.bindparam("ids", type_=ARRAY(sa.Uuid)),
+    sa.bindparam("hashes", type_=ARRAY(sa.LargeBinary)),
+)
+
+ROW = tuple(column for column in audit_logs.c if column.name != "tenant_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest seal of a trail; the first is at position 1."""
+
+    position: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        """As it is shown, noted elsewhere, and given back: `12:ab34…`."""
+        return f"{self.position}:{self.hash.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """What `str` made.
+
+        Raises:
+            ValueError: it was not.
+        """
+        position, _, digest = text.partition(":")
+        return cls(int(position), bytes.fromhex(digest))
+
+
+async def unsealed_tenants(connection: AsyncConnection, limit: int) -> Sequence[UUID]:
+    """Some tenants whose trails have rows that wait for their seal; for the worker."""
+    query = sa.select(audit_unsealed.c.tenant_id).distinct().limit(limit)
+    return list(await connection.scalars(query))
+
+
+async def seal(connection: AsyncConnection, tenant_id: UUID, keyed: Hash) -> int:
+    """Seal the rows of a tenant's trail that are committed and wait; returns how many.
+
+    The oldest `AT_ONCE` that are seen are sealed in one transaction, under a lock of the trail's head.
+    """
+    start = {"tenant_id": tenant_id, "position": 0, "hash": BEFORE_THE_FIRST, "pruned_hash": BEFORE_THE_FIRST}
+    await connection.execute(insert(audit_heads).values(start).on_conflict_do_nothing())
+    head = await head_of(connection, tenant_id, lock=True)
+    oldest = (
+        sa.select(audit_unsealed.c.audit_id)
+        .where(audit_unsealed.c.tenant_id == tenant_id)
+        .order_by(audit_unsealed.c.audit_id)
+        .limit(AT_ONCE)
+    )
+    taken = (
+        audit_unsealed.delete()
+        .where(audit_unsealed.c.tenant_id == tenant_id, audit_unsealed.c.audit_id.in_(oldest))
+        .returning(audit_unsealed.c.audit_id)
+        .cte("taken")
+    )
+    rows = await connection.execute(
+        sa.select(*ROW)
+        .where(audit_logs.c.tenant_id == tenant_id, audit_logs.c.id.in_(sa.select(taken.c.audit_id)))
+        .order_by(audit_logs.c.created_at, audit_logs.c.id)
+    )
+    latest, ids, hashes = head.hash, [], []
+    for row in rows:
+        latest = sealed(keyed, latest, tenant_id, row)
+        ids.append(row.id)
+        hashes.append(latest)
+    if ids:
+        given = {"tenant_id": tenant_id, "position": head.position, "ids": ids, "hashes": hashes}
+        await connection.execute(_INSERT, given)
+        await connection.execute(
+            audit_heads.update()
+            .where(audit_heads.c.tenant_id == tenant_id)
+            .values(position=head.position + len(ids), hash=latest)
+        )
+    return len(ids)
+
+
+async def prune(connection: AsyncConnection, tenant_id: UUID, before: datetime) -> int:
+    """Remove a tenant's sealed rows older than a moment, up to the first that isn't; returns how many.
+
+    The last removed seal's hash is kept, so that what is left can still be verified from there. Only the
+    database's owner has the right to do this.
+    """
+    pruned = await pruned_of(connection, tenant_id, lock=True)
+    first_kept = (
+        sa.select(sa.func.min(audit_seals.c.position))
+        .join(audit_logs, of_row())
+        .where(audit_seals.c.tenant_id == tenant_id, audit_logs.c.created_at >= before)
+    )
+    kept_from = await connection.scalar(first_kept)
+    last = await connection.scalar(
+        sa.select(sa.func.max(audit_seals.c.position)).where(
+            audit_seals.c.tenant_id == tenant_id,
+            sa.true() if kept_from is None else audit_seals.c.position < kept_from,
+        )
+    )
+    if last is None:
+        return 0
+    gone = (audit_seals.c.tenant_id == tenant_id, audit_seals.c.position <= last)
+    latest = await connection.scalar(
+        sa.select(audit_seals.c.hash).where(
+            audit_seals.c.tenant_id == tenant_id, audit_seals.c.position == last
+        )
+    )
+    await connection.execute(
+        audit_logs.delete().where(
+            audit_logs.c.tenant_id == tenant_id,
+            audit_logs.c.id.in_(sa.select(audit_seals.c.audit_id).where(*gone)),
+        )
+    )
+    await connection.execute(audit_seals.delete().where(*gone))
+    await connection.execute(
+        audit_heads.update()
+        .where(audit_heads.c.tenant_id == tenant_id)
+        .values(pruned_position=last, pruned_hash=latest)
+    )
+    return int(last - pruned.position)
+
+
+async def head_of(connection: AsyncConnection, tenant_id: UUID, *, lock: bool = False) -> Head:
+    """A trail's newest seal; position 0 before the first."""
+    query = sa.select(audit_heads.c.position, audit_heads.c.hash).where(audit_heads.c.tenant_id == tenant_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return Head(0, BEFORE_THE_FIRST) if row is None else Head(*row)
+
+
+async def pruned_of(connection: AsyncConnection, tenant_id: UUID, *, lock: bool = False) -> Head:
+    """The last seal that was pruned, which the chain goes on from."""
+    query = sa.select(audit_heads.c.pruned_position, audit_heads.c.pruned_hash).where(
+        audit_heads.c.tenant_id == tenant_id
+    )
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return Head(0, BEFORE_THE_FIRST) if row is None else Head(*row)
+
+
+def of_row() -> sa.ColumnElement[bool]:
+    """Joins a seal and its row."""
+    return sa.and_(
+        audit_seals.c.tenant_id == audit_logs.c.tenant_id, audit_seals.c.audit_id == audit_logs.c.id
+    )
+
+
+def sealed(keyed: Hash, before: bytes, tenant_id: UUID, row: sa.Row[Any]) -> bytes:
+    """The hash that seals a row after the seal before it."""
+    told = {"tenant_id": str(tenant_id), **facts(row)}
+    return keyed(before + json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+
+
+def facts(row: sa.Row[Any]) -> dict[str, Any]:
+    """A row as JSON, always the same for the same row."""
+    columns = {column.name: getattr(row, column.name) for column in ROW}
+    return columns | {"id": str(row.id), "created_at": row.created_at.astimezone(UTC).isoformat()}

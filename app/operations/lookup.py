@@ -1,0 +1,166 @@
+"""Finding operations: of a tenant, of an account, and those that nobody attends to any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import NotFound, PurchaseNotMade
+from app.operations.models import operations
+from app.operations.operation import COLUMNS, Operation, from_row
+from app.operations.states import OPEN, SPENDING, Kind, State
+
+LATE_ORDERS = timedelta(days=2)
+"""For how long after its call an order that turns up is still looked for an operation to belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Operations in one state: how many, and seconds since the oldest was sent, or made if it never was."""
+
+    count: int
+    oldest_seconds: float
+
+
+_OF_ACCOUNT = (
+    sa.select(*COLUMNS)
+    .where(
+        operations.c.tenant_id == sa.bindparam("tenant"),
+        operations.c.upstream_key_id == sa.bindparam("account"),
+        operations.c.state.in_(OPEN),
+        operations.c.state.in_(sa.bindparam("states", expanding=True)),
+    )
+    .order_by(operations.c.id)
+)
+
+
+async def get(connection: AsyncConnection, tenant_id: UUID, operation_id: UUID) -> Operation:
+    """One operation.
+
+    Raises:
+        NotFound: the tenant has no such operation.
+    """
+    query = sa.select(*COLUMNS).where(operations.c.tenant_id == tenant_id, operations.c.id == operation_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such operation.")
+    return from_row(row)
+
+
+async def of_account(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *states: State
+) -> list[Operation]:
+    """An account's operations in these open states, oldest first."""
+    given = {"tenant": tenant_id, "account": upstream_key_id, "states": states}
+    return [from_row(row) for row in await connection.execute(_OF_ACCOUNT, given)]
+
+
+async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
+    """An account's operations whose order may still turn up, the one sent last first.
+
+    What was tried again with the same rental since is none of them: what turned up belongs to the later try.
+    """
+    later = operations.alias("later")
+    tried_again = (
+        sa.select(later.c.id)
+        .where(
+            later.c.tenant_id == operations.c.tenant_id,
+            later.c.rental_id == operations.c.rental_id,
+            later.c.kind == operations.c.kind,
+            later.c.request["service"].is_not_distinct_from(operations.c.request["service"]),
+            later.c.id > operations.c.id,
+            later.c.state != State.FAILED,
+        )
+        .exists()
+    )
+    query = (
+        sa.select(*COLUMNS)
+        .where(
+            operations.c.tenant_id == tenant_id,
+            operations.c.upstream_key_id == upstream_key_id,
+            operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
+            operations.c.kind.in_(SPENDING),
+            sa.or_(
+                operations.c.state == State.REVIEW,
+                sa.and_(
+                    operations.c.state == State.FAILED,
+                    operations.c.error["code"].astext == PurchaseNotMade.code,
+                ),
+            ),
+            ~tried_again,
+        )
+        .order_by(operations.c.sent_at.desc())
+    )
+    return [from_row(row) for row in await connection.execute(query)]
+
+
+async def listed(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    *,
+    state: State | None,
+    kind: Kind | None,
+    rental_id: UUID | None,
+    limit: int,
+    before: UUID | None,
+) -> list[Operation]:
+    """The tenant's operations, newest first, older than the operation `before`."""
+    query = sa.select(*COLUMNS).where(operations.c.tenant_id == tenant_id)
+    if state is not None:
+        query = query.where(operations.c.state == state)
+    if kind is not None:
+        query = query.where(operations.c.kind == kind)
+    if rental_id is not None:
+        query = query.where(operations.c.rental_id == rental_id)
+    if before is not None:
+        query = query.where(operations.c.id < before)
+    rows = await connection.execute(query.order_by(operations.c.id.desc()).limit(limit))
+    return [from_row(row) for row in rows]
+
+
+async def unattended(connection: AsyncConnection, limit: int = 100) -> list[tuple[UUID, UUID]]:
+    """Operations of all tenants (tenant, id) whose process was not heard of in time; for the worker."""
+    query = (
+        sa.select(operations.c.tenant_id, operations.c.id)
+        .where(
+            operations.c.state.in_([State.QUEUED, State.SENT]),
+            operations.c.attended_until < sa.func.clock_timestamp(),
+        )
+        .order_by(operations.c.attended_until)
+        .limit(limit)
+    )
+    return [(row.tenant_id, row.id) for row in await connection.execute(query)]
+
+
+async def open_by_state(connection: AsyncConnection) -> dict[State, Standing]:
+    """How many operations of all tenants stand in each open state, and since when; for the worker."""
+    since = sa.func.coalesce(operations.c.sent_at, operations.c.created_at)
+    rows = await connection.execute(
+        sa.select(
+            operations.c.state,
+            sa.func.count(),
+            sa.func.max(sa.func.extract("epoch", sa.func.clock_timestamp() - since)).cast(sa.Double),
+        )
+        .where(operations.c.state.in_(OPEN))
+        .group_by(operations.c.state)
+    )
+    found = {State(row[0]): Standing(row[1], row[2]) for row in rows}
+    return {state: found.get(state, Standing(0, 0.0)) for state in State if state in OPEN}
+
+
+async def still_unattended(
+    connection: AsyncConnection, tenant_id: UUID, operation_id: UUID
+) -> Operation | None:
+    """The operation, locked, if it is unattended still."""
+    query = sa.select(*COLUMNS).where(
+        operations.c.tenant_id == tenant_id,
+        operations.c.id == operation_id,
+        operations.c.state.in_([State.QUEUED, State.SENT]),
+        operations.c.attended_until < sa.func.clock_timestamp(),
+    )
+    row = (await connection.execute(query.with_for_update())).one_or_none()
+    return None if row is None else from_row(row)

@@ -1,0 +1,119 @@
+"""An operation as the ledger holds it: one paid or changing call, or one for each order of a rental."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from app.audit.caller import Caller
+from app.errors import InternalError, RentgateError, UpstreamRefusal, catalogue
+from app.operations.models import operations
+from app.operations.states import OPEN, Kind, State
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One paid or changing call; where a rental has several orders, one call after the other for each.
+
+    `step` says which of them is next or under way: those before it are done, those after it were not sent.
+    """
+
+    tenant_id: UUID
+    id: UUID
+    kind: Kind
+    state: State
+    upstream_key_id: UUID
+    rental_id: UUID
+    request: Mapping[str, Any]
+    step: int
+    price: Decimal | None
+    error: Mapping[str, Any] | None
+    candidates: Sequence[Mapping[str, Any]] | None
+    actor: str
+    request_id: str | None
+    answered_at: datetime | None
+    created_at: datetime
+    sent_at: datetime | None
+    settled_at: datetime | None
+    absent_seconds: float
+    absent_seen_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its outcome is still to come."""
+        return self.state in OPEN
+
+    @property
+    def order(self) -> Mapping[str, Any]:
+        """The order that the present step is about; a purchase has none yet."""
+        found: Mapping[str, Any] = self.request["orders"][self.step]
+        return found
+
+    @property
+    def is_last_step(self) -> bool:
+        """Whether nothing is left to be sent after the present step."""
+        return self.step + 1 >= len(self.request.get("orders", ()))
+
+    @property
+    def charged_before(self) -> Decimal:
+        """What the steps that are done cost, in US dollars, as far as prices are known."""
+        done = self.request.get("orders", ())[: self.step]
+        return sum((Decimal(order["price"]) for order in done if order.get("price")), Decimal(0))
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What traces tell of it."""
+        return {
+            "rentgate.operation_id": str(self.id),
+            "rentgate.operation.kind": self.kind.value,
+            "rentgate.operation.state": self.state.value,
+        }
+
+    @property
+    def caller(self) -> Caller:
+        """In whose name it was made."""
+        return Caller(self.tenant_id, self.actor, request_id=self.request_id)
+
+
+COLUMNS = [operations.c[name] for name in Operation.__slots__]
+"""The columns that make an Operation."""
+
+
+def from_row(row: sa.Row[Any]) -> Operation:
+    """The operation of a row of COLUMNS."""
+    values = dict(row._mapping)
+    return Operation(**{**values, "kind": Kind(row.kind), "state": State(row.state)})
+
+
+def error_record(error: RentgateError) -> dict[str, Any]:
+    """An error as the ledger keeps it."""
+    # An error without a code is ours alone to mend, and so is its text.
+    known = error if error.code else InternalError()
+    record: dict[str, Any] = {"code": known.code, "detail": known.detail}
+    if error.upstream is not None:
+        record["upstream"] = {"method": error.upstream.method, "message": error.upstream.message}
+    if error.required is not None:
+        record["required"] = str(error.required)
+    if error.retry_after is not None:
+        record["retry_after"] = error.retry_after
+    return record
+
+
+def error_of(operation: Operation) -> RentgateError:
+    """The error of a failed operation, as it was first raised."""
+    record = operation.error or {"code": "purchase_not_made"}
+    upstream = record.get("upstream")
+    required = record.get("required")
+    return catalogue()[record["code"]](
+        record.get("detail"),
+        upstream=UpstreamRefusal(**upstream) if upstream else None,
+        required=Decimal(required) if required is not None else None,
+        retry_after=record.get("retry_after"),
+        operation_id=str(operation.id),
+    )

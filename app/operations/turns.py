@@ -1,0 +1,153 @@
+"""An operation's turn at its account: the lane, the pace, and the commit of `sent` before the call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts import lane
+from app.accounts.calls import UpstreamCalls
+from app.accounts.lane import Lease
+from app.audit import repository as audit
+from app.audit.repository import Entry
+from app.database import Access, Database
+from app.errors import UpstreamBusy
+from app.operations import ledger, lookup
+from app.operations.operation import Operation
+from app.operations.states import Kind, State
+
+LANE_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is needed to make a call that is committed as sent: the plain key, until when to write, and the
+    row of the audit trail that goes with the commit.
+    """
+
+    api_key: str = field(repr=False)
+    send_by: float
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The lane is this operation's: it may send now, or has to wait for the pace, or is refused by it."""
+
+    sending: Sending | None = None
+    wait: float = 0.0
+    refusal: UpstreamBusy | None = None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The rows of the audit trail that go with the transaction of this turn."""
+        return [] if self.sending is None else [self.sending.entry]
+
+
+class Turns:
+    """Gives operations their turn, one at a time for an account."""
+
+    def __init__(
+        self,
+        database: Database,
+        calls: UpstreamCalls,
+        method_of: Callable[[Operation], str],
+        *,
+        call_timeout: float,
+    ) -> None:
+        """Give turns to calls of at most `call_timeout` seconds, whose upstream method `method_of` tells."""
+        self._database = database
+        self._calls = calls
+        self._method_of = method_of
+        self._call_timeout = call_timeout
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let nobody wait for its turn any more."""
+        self._stopping = True
+
+    async def take(self, connection: AsyncConnection, operation: Operation) -> Turn | None:
+        """Take the lane and a token of the pace, and mark the step as sent if it may be sent now; None if
+        the lane is not to be had yet. The caller writes the turn's entries in the same transaction.
+        """
+        if await self._mistakable(connection, operation):
+            return None
+        lease = await self._take_lane(connection, operation)
+        if lease is None:
+            return None
+        try:
+            wait = await self._calls.draw(connection, operation.upstream_key_id)
+        except UpstreamBusy as refusal:
+            return Turn(refusal=refusal)
+        return Turn(None if wait else await self._mark_sent(connection, operation, lease), wait)
+
+    async def sending(self, operation: Operation, turn: Turn | None) -> Sending:
+        """Wait for the lane and the pace as far as they are not had yet, and commit `sent`.
+
+        Raises:
+            RentgateError: it will not be sent, and why.
+        """
+        tenant = Access.tenant(operation.tenant_id)
+        while turn is None:
+            if self._stopping:
+                raise UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
+            await asyncio.sleep(LANE_POLL_SECONDS)
+            await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
+            async with self._database.transaction(tenant) as connection:
+                if not await ledger.attend(connection, operation):
+                    raise UpstreamBusy("The call was given up before its turn came.", retry_after=1)
+                turn = await self.take(connection, operation)
+                if turn is not None:
+                    await audit.record_all(connection, operation.caller, turn.entries)
+        if turn.refusal is not None:
+            raise turn.refusal
+        sending = turn.sending
+        if sending is None:
+            await asyncio.sleep(turn.wait)
+            await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
+            async with self._database.transaction(tenant) as connection:
+                lease = await self._take_lane(connection, operation)
+                sending = None if lease is None else await self._mark_sent(connection, operation, lease)
+                if sending is not None:
+                    await audit.record_all(connection, operation.caller, [sending.entry])
+        if sending is None:
+            raise UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
+        return sending
+
+    async def _mistakable(self, connection: AsyncConnection, operation: Operation) -> bool:
+        """Whether an order of this purchase could be taken for that of one whose outcome is unknown."""
+        if operation.kind is not Kind.CREATE:
+            return False
+        unknown = await lookup.of_account(
+            connection, operation.tenant_id, operation.upstream_key_id, State.SENT, State.UNKNOWN
+        )
+        return any(
+            other.kind is Kind.CREATE
+            and other.id != operation.id
+            and other.request["country"] == operation.request["country"]
+            and set(other.request["services"]) & set(operation.request["services"])
+            for other in unknown
+        )
+
+    async def _take_lane(self, connection: AsyncConnection, operation: Operation) -> Lease | None:
+        return await lane.take(
+            connection, operation.tenant_id, operation.upstream_key_id, operation.id, self._call_timeout
+        )
+
+    async def _mark_sent(
+        self, connection: AsyncConnection, operation: Operation, lease: Lease
+    ) -> Sending | None:
+        """Mark the step as sent and open the key; None if it is no longer this process's to send."""
+        if not await ledger.mark_sent(connection, operation, lane.lease_seconds(self._call_timeout)):
+            return None
+        api_key = await self._calls.open_key(connection, operation.tenant_id, operation.upstream_key_id)
+        entry = Entry(
+            f"upstream.{self._method_of(operation)}",
+            operation.upstream_key_id,
+            "sent",
+            {"operation_id": str(operation.id), "fence": lease.fence},
+        )
+        return Sending(api_key, lease.send_by, entry)

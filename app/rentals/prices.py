@@ -1,0 +1,77 @@
+"""What a purchase will cost: the upstream tells prices of a day only, and never what was charged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from app.audit.caller import Caller
+from app.audit.repository import Entry
+from app.catalog.service import Catalog, Country, Offer
+from app.errors import PriceAboveMax, PriceUnknown, RentgateError, ServiceUnknown
+from app.values import Period, amount_text, utc_now
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The price of each thing that is bought, in US dollars, and of all; None where it can't be told."""
+
+    parts: tuple[Decimal | None, ...]
+
+    @property
+    def total(self) -> Decimal | None:
+        """The sum, None if a part of it is unknown or there are no parts."""
+        known = [part for part in self.parts if part is not None]
+        return sum(known, Decimal(0)) if known and len(known) == len(self.parts) else None
+
+    def within(self, max_price: Decimal | None) -> Quote:
+        """This quote, if it is not higher than what the caller would pay.
+
+        Raises:
+            PriceAboveMax: it is.
+            PriceUnknown: nobody can tell.
+        """
+        if max_price is not None:
+            if self.total is None:
+                raise PriceUnknown
+            if self.total > max_price:
+                raise PriceAboveMax(f"The price is {amount_text(self.total)} USD.", required=self.total)
+        return self
+
+
+async def fresh_offers(
+    catalog: Catalog,
+    caller: Caller,
+    country: Country,
+    period: Period,
+    services: Sequence[str],
+    *,
+    notes: list[Entry] | None = None,
+) -> list[Offer] | None:
+    """The offers of these services, in their order, as they are now; None if they can't be had.
+
+    Args:
+        notes: where the call's row of the audit trail goes, if the caller of this method sees to it.
+
+    Raises:
+        ServiceUnknown: the country has no such service for this period.
+    """
+    try:
+        offers = await catalog.fresh_offers(country, period, caller, notes)
+    except RentgateError:
+        return None
+    by_service = {offer.service: offer for offer in offers}
+    for service in services:
+        if service not in by_service:
+            raise ServiceUnknown(f"{country.code} has no service {service!r} for this period.")
+    return [by_service[service] for service in services]
+
+
+def days_left(end: datetime) -> int:
+    """The days until an end, rounded up."""
+    return max(0, math.ceil((end - utc_now()).total_seconds() / SECONDS_A_DAY))

@@ -1,0 +1,339 @@
+"""A worker's accounts: taken when nobody has them, looked at when they are due, given up when others may.
+
+Each account has a task of its own, which sleeps until its next look. What binds a worker to the database is
+one line in it, renewed every HEARTBEAT_SECONDS; a worker that could not renew it looks at nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from app.accounts import leases
+from app.accounts.calls import WatchedAccount
+from app.accounts.leases import Standing
+from app.accounts.pace import NotYet
+from app.audit import repository as audit
+from app.audit.repository import Uses
+from app.database import WORKER, Access, Database, new_id
+from app.errors import InternalError, NotFound, RentgateError, UpstreamKeyRejected
+from app.events.notifications import TOLD, Notifications
+from app.rentals import repository
+from app.sync.looks import Looker, Lost
+from app.sync.watch import Watch
+from app.telemetry import Metrics
+
+LEASE_SECONDS, HEARTBEAT_SECONDS = 5.0, 1.0
+"""How long a worker lives without a word, and how often it says one."""
+
+MARGIN_SECONDS = 1.0
+"""So much before its lease ends a worker stops making calls."""
+
+TAKE_SECONDS = 0.5
+NOTE_SECONDS = 5.0
+"""How often it is noted how accounts stand and which calls were made, of all of them in one statement."""
+
+TAKEN_AT_ONCE = 200
+LOOKS_AT_ONCE = 100
+GIVEN_BACK_AT_ONCE = 20
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Lease:
+    """A worker's life; moments are readings of `time.monotonic()`."""
+
+    holder: UUID = field(default_factory=new_id)
+    ends_at: float = 0.0
+    clock: datetime | None = None
+    clock_read_at: float = 0.0
+
+    def renew(self, clock: datetime, asked_at: float) -> None:
+        """The database has heard at `clock` what it was told after `asked_at`."""
+        self.clock, self.clock_read_at = clock, time.monotonic()
+        self.ends_at = asked_at + LEASE_SECONDS - MARGIN_SECONDS
+
+    @property
+    def holds(self) -> bool:
+        """Whether calls may be made."""
+        return time.monotonic() < self.ends_at
+
+    async def keep(self) -> bool:
+        """See that the lease lasts; renewing it is not this one's to do."""
+        return self.holds
+
+    def now(self) -> datetime | None:
+        """The database's time, or a moment before: it was read before its answer came."""
+        if self.clock is None:
+            return None
+        return self.clock + timedelta(seconds=time.monotonic() - self.clock_read_at)
+
+
+@dataclass(slots=True)
+class Held:
+    """An account that this worker has.
+
+    Attributes:
+        next_at: when it is looked at next, by `time.monotonic()`.
+        began_at: when the last look began.
+        leaving: it is to be given back.
+        changed: something of this was set by others, so that who sleeps has to look at it again.
+    """
+
+    watch: Watch
+    next_at: float
+    began_at: float = 0.0
+    leaving: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_due(self) -> None:
+        """Sleep until the next look, or until the account is to be given back."""
+        while not self.leaving and (left := self.next_at - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self.changed.wait()
+            except TimeoutError:
+                continue
+            self.changed.clear()
+
+    def leave(self) -> None:
+        """Have the account given back."""
+        self.leaving = True
+        self.changed.set()
+
+    def standing(self) -> Standing:
+        """How the account stands, for others to see."""
+        now = time.monotonic()
+        seen_at, account = self.watch.seen_at, self.watch.account
+        seen_ago = None if seen_at is None else now - seen_at
+        return Standing(account.tenant_id, account.upstream_key_id, seen_ago, max(0.0, self.next_at - now))
+
+
+class Watching:
+    """The accounts of one worker."""
+
+    def __init__(
+        self, database: Database, looker: Looker, notifications: Notifications, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._looker = looker
+        self._notifications = notifications
+        self._metrics = metrics
+        self._lease = Lease()
+        self._registered = False
+        self._share: int | None = None
+        self._held: dict[UUID, Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._returns = asyncio.Semaphore(GIVEN_BACK_AT_ONCE)
+        self._news = asyncio.Event()
+        self._beat_at = self._note_at = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hears what is announced of accounts meanwhile."""
+        self._notifications.tell(self._hear)
+        try:
+            yield
+        finally:
+            self._notifications.tell_no_more(self._hear)
+
+    async def step(self) -> None:
+        """Do what is due of a worker's duties, and sleep until there is news, or for a moment.
+
+        They are done one after the other, so that none takes for stray what another just took.
+
+        Raises:
+            RentgateError: the database can't be asked.
+        """
+        now = time.monotonic()
+        if now >= self._beat_at:
+            await self._beat()
+            self._beat_at = now + HEARTBEAT_SECONDS
+        if not self._registered or self._share is None:
+            return
+        await self._take(self._share)
+        if now >= self._note_at:
+            await self._note()
+            self._note_at = now + NOTE_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TAKE_SECONDS):
+                await self._news.wait()
+
+    async def _beat(self) -> None:
+        """Say that this worker lives, bury who doesn't, and give up what others should have."""
+        if self._registered and not self._lease.holds:
+            self._lose()
+        asked_at = time.monotonic()
+        async with self._database.transaction(WORKER) as connection:
+            say = leases.live_on if self._registered else leases.live
+            clock = await say(connection, self._lease.holder, LEASE_SECONDS)
+            if clock is not None:
+                await leases.bury(connection)
+                share = await leases.fair_share(connection)
+        if clock is None:
+            self._lose()
+            return
+        self._registered, self._share = True, share
+        self._lease.renew(clock, asked_at)
+        staying = [held for held in self._held.values() if not held.leaving]
+        for held in sorted(staying, key=lambda held: -held.next_at)[: max(0, len(staying) - share)]:
+            held.leave()
+
+    async def _take(self, share: int) -> None:
+        """Hear what is told of accounts, and take those that nobody has."""
+        self._news.clear()
+        async with self._database.transaction(WORKER) as connection:
+            told = await leases.told(connection, self._lease.holder)
+            if len(self._held) >= share:
+                share = await leases.fair_share(connection)  # there may be new accounts since
+            room = min(TAKEN_AT_ONCE, share - len(self._held)) if self._lease.holds else 0
+            taken = await leases.take(connection, self._lease.holder, room) if room > 0 else []
+        now = time.monotonic()
+        for one in told:
+            if (held := self._held.get(one.upstream_key_id)) is None:
+                continue
+            if one.asked:
+                held.leave()
+                continue
+            held.watch.stale = True
+            sooner = now if one.at_once else max(now, held.began_at + self._looker.intervals.busy)
+            held.next_at = min(held.next_at, sooner)
+            held.changed.set()
+        for account in taken:
+            watch = Watch(WatchedAccount(account.tenant_id, account.upstream_key_id), account.failures)
+            held = Held(watch, now - max(0.0, account.late_seconds))
+            self._held[account.upstream_key_id] = held
+            task = asyncio.ensure_future(self._attend(held, self._lease))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if taken:
+            self._news.set()  # there may be more
+
+    async def _note(self) -> None:
+        """Note how the accounts stand, and which calls were made for them."""
+        seen = [held for held in self._held.values() if held.watch.account.uses]
+        uses = self._uses(seen)
+        try:
+            async with self._database.transaction(WORKER) as connection:
+                await leases.be_brief(connection)  # the heart beats in the same loop
+                await leases.note(connection, self._lease.holder, [held.standing() for held in seen])
+                await leases.free_strays(connection, self._lease.holder, self._held)
+                await audit.count_background_calls(connection, uses)
+        except BaseException:
+            self._restore(uses)
+            raise
+
+    async def stop(self) -> None:
+        """End the looks that are under way, and give back all accounts."""
+        for held in self._held.values():
+            held.leave()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._registered:
+            async with self._database.transaction(WORKER) as connection:
+                await leases.bury(connection, self._lease.holder)
+
+    def _hear(self, topic: UUID | None) -> None:
+        """There is news of a tenant, a rental or an account, or with None perhaps of any."""
+        of = self._held.values() if topic is None else filter(None, [self._held.get(topic)])
+        for held in of:
+            held.watch.account.api_key = None  # it may be another one now
+            held.watch.stale = True
+        if topic in (None, TOLD):
+            self._news.set()
+
+    def _lose(self) -> None:
+        """Forget all accounts: this worker was, or may have been, taken for dead."""
+        log.warning("worker.lease_lost", accounts=len(self._held))
+        for held in self._held.values():
+            held.leave()
+        self._held = {}
+        self._lease = Lease()
+        self._registered = False
+
+    async def _attend(self, held: Held, lease: Lease) -> None:
+        """Look at an account whenever it is due, until it is to be given back."""
+        account = held.watch.account
+        try:
+            await held.until_due()
+            while lease.holds and not held.leaving:
+                async with self._looks:
+                    if lease.holds and not held.leaving:
+                        await self._look(held, lease)
+                await held.until_due()
+        except Lost:
+            log.info("look.lost", upstream_key_id=str(account.upstream_key_id))
+        except Exception:
+            log.exception("worker.look_crashed", upstream_key_id=str(account.upstream_key_id))
+        finally:
+            await self._give_back(held, lease)
+
+    async def _look(self, held: Held, lease: Lease) -> None:
+        watch, intervals = held.watch, self._looker.intervals
+        if not self._notifications.listening:
+            watch.account.api_key = None  # nobody would tell of another one
+        held.began_at = time.monotonic()
+        self._metrics.look_lag(max(0.0, held.began_at - held.next_at))
+        before = watch.failures
+        try:
+            await self._looker.look(watch, lease)
+            next_in = intervals.after(watch)
+        except NotYet as turn:
+            next_in = turn.seconds
+        except Lost:
+            raise
+        except Exception as crash:
+            error = crash if isinstance(crash, RentgateError) else InternalError()
+            if error is not crash:
+                log.exception("worker.look_crashed", upstream_key_id=str(watch.account.upstream_key_id))
+            next_in = intervals.pause(error, before)
+            if isinstance(error, UpstreamKeyRejected | NotFound):
+                held.leaving = True  # whether it is looked at any more is not for this worker to know
+            await self._note_failure(watch, lease, error)
+        ended = time.monotonic()
+        # An interval counts from beginning to beginning, but nobody makes up for looks that took long.
+        held.next_at = max(ended, held.began_at + next_in) if watch.failures == 0 else ended + next_in
+
+    async def _note_failure(self, watch: Watch, lease: Lease, error: RentgateError) -> None:
+        try:
+            await self._looker.note_failure(watch, lease, error)
+        except RentgateError as away:
+            log.info("look.failure_not_noted", code=away.code)
+
+    async def _give_back(self, held: Held, lease: Lease) -> None:
+        account = held.watch.account
+        if self._held.get(account.upstream_key_id) is held:
+            del self._held[account.upstream_key_id]
+        uses = self._uses([held])
+        reads = held.watch.unwritten_reads()
+        try:
+            async with self._returns, self._database.transaction(Access.tenant(account.tenant_id)) as c:
+                await leases.give_back(c, lease.holder, [held.standing()])
+                await repository.note_messages_read(c, account.tenant_id, account.upstream_key_id, reads)
+                await audit.count_background_calls(c, uses)
+        except RentgateError as away:  # it is found as a stray later
+            self._restore(uses)
+            log.warning("look.not_given_back", code=away.code)
+
+    def _uses(self, of: Iterable[Held]) -> list[Uses]:
+        """The calls of these accounts that are not counted yet; they are taken for counted from now on."""
+        uses = []
+        for account in [held.watch.account for held in of]:
+            made, account.uses = account.uses, type(account.uses)()
+            uses += [Uses(account.tenant_id, account.upstream_key_id, *use, made[use]) for use in made]
+        return uses
+
+    def _restore(self, uses: Iterable[Uses]) -> None:
+        for use in uses:
+            if (held := self._held.get(use.upstream_key_id)) is not None:
+                held.watch.account.uses[use.method, use.outcome] += use.calls

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints that are told of events, signed, in order, until they have them."""

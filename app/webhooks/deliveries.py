@@ -1,0 +1,305 @@
+"""Deliveries: an event on its way to an endpoint, its attempts, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database import new_id
+from app.errors import NotFound
+from app.events.models import events
+from app.webhooks.models import webhook_deliveries, webhooks
+from app.webhooks.sender import Answer
+
+PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
+LEASE_SECONDS = 10.0
+"""How long an attempt is its process's without a sign of life."""
+
+Row = sa.Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this process attempts."""
+
+    tenant_id: UUID
+    id: UUID
+    webhook_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Deliveries that are not there yet.
+
+    Attributes:
+        pending: all of them, those that wait for their next attempt too.
+        due: those whose next attempt has come.
+        oldest_due_seconds: since when the first of these has been due.
+        disabled: endpoints that nothing is delivered to.
+    """
+
+    pending: int
+    due: int
+    oldest_due_seconds: float
+    disabled: int
+
+
+_CLAIM = sa.text("""
+    with endpoints as (
+        select d.tenant_id, d.webhook_id, min(d.next_at) as since from webhook_deliveries d
+        join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
+        where d.status = 'pending' and d.next_at <= clock_timestamp()
+            and (d.held_until is null or d.held_until < clock_timestamp())
+            and not d.webhook_id = any(:busy)
+        group by 1, 2 order by since limit :endpoints
+    ), due as (
+        select next.tenant_id, next.id from endpoints e cross join lateral (
+            select d.tenant_id, d.id from webhook_deliveries d
+            where d.tenant_id = e.tenant_id and d.webhook_id = e.webhook_id
+                and d.status = 'pending' and d.next_at <= clock_timestamp()
+                and (d.held_until is null or d.held_until < clock_timestamp())
+                and not exists (
+                    select 1 from webhook_deliveries earlier
+                    where earlier.tenant_id = d.tenant_id and earlier.webhook_id = d.webhook_id
+                        and earlier.rental_id = d.rental_id and earlier.status = 'pending'
+                        and earlier.position < d.position
+                )
+            order by d.next_at limit :each for update skip locked
+        ) next
+    )
+    update webhook_deliveries d
+    set holder = :holder, held_until = clock_timestamp() + make_interval(secs => :lease)
+    from due where d.tenant_id = due.tenant_id and d.id = due.id
+    returning d.tenant_id, d.id, d.webhook_id
+""").bindparams(sa.bindparam("holder", type_=sa.Uuid), sa.bindparam("busy", type_=sa.ARRAY(sa.Uuid)))
+"""Some due deliveries of each endpoint, so that one with many keeps no other waiting; of a rental's only the
+earliest that is not there yet."""
+
+
+async def claim(
+    connection: AsyncConnection, holder: UUID, *, busy: Collection[UUID], endpoints: int, each: int
+) -> Sequence[Claimed]:
+    """Claim due deliveries for this process; for the worker.
+
+    Args:
+        busy: webhooks that have enough attempts under way.
+        endpoints: how many endpoints are served at once.
+        each: how many deliveries each of them gets.
+    """
+    given = {
+        "holder": holder,
+        "busy": list(busy),
+        "endpoints": endpoints,
+        "each": each,
+        "lease": LEASE_SECONDS,
+    }
+    return [Claimed(*row) for row in await connection.execute(_CLAIM, given)]
+
+
+async def renew(connection: AsyncConnection, holder: UUID) -> None:
+    """Say that this process's attempts are alive; for the worker."""
+    now = sa.func.clock_timestamp()
+    await connection.execute(
+        webhook_deliveries.update()
+        .where(
+            webhook_deliveries.c.status == PENDING,
+            webhook_deliveries.c.holder == holder,
+            webhook_deliveries.c.held_until > now,
+        )
+        .values(held_until=now + timedelta(seconds=LEASE_SECONDS))
+    )
+
+
+async def to_send(connection: AsyncConnection, claimed: Claimed) -> Row | None:
+    """What a claimed delivery needs: `url`, `attempts`, and the event's id, type, timestamp, data, age, and
+    `traceparent` if what made it was traced.
+    """
+    query = (
+        sa.select(
+            webhooks.c.url,
+            webhook_deliveries.c.attempts,
+            webhook_deliveries.c.event_id,
+            webhook_deliveries.c.event_type,
+            webhook_deliveries.c.test_body,
+            webhook_deliveries.c.created_at,
+            events.c.timestamp,
+            events.c.data,
+            events.c.traceparent,
+            sa.func.extract("epoch", sa.func.clock_timestamp() - events.c.timestamp)
+            .cast(sa.Double)
+            .label("age"),
+        )
+        .join_from(webhook_deliveries, webhooks, _of_webhook())
+        .outerjoin(
+            events,
+            sa.and_(
+                events.c.tenant_id == webhook_deliveries.c.tenant_id,
+                events.c.id == webhook_deliveries.c.event_id,
+            ),
+        )
+        .where(*_this(claimed.tenant_id, claimed.id), webhook_deliveries.c.status == PENDING)
+    )
+    return (await connection.execute(query)).one_or_none()
+
+
+async def note(
+    connection: AsyncConnection, claimed: Claimed, holder: UUID, answer: Answer, *, next_in: float | None
+) -> bool:
+    """Note how an attempt ended; False if the delivery isn't this process's any more.
+
+    Args:
+        next_in: seconds until the next attempt; None if there is none.
+    """
+    status = DELIVERED if answer.taken else FAILED if next_in is None else PENDING
+    done = await connection.execute(
+        webhook_deliveries.update()
+        .where(*_this(claimed.tenant_id, claimed.id), webhook_deliveries.c.holder == holder)
+        .values(
+            status=status,
+            attempts=webhook_deliveries.c.attempts + 1,
+            next_at=sa.func.clock_timestamp() + timedelta(seconds=next_in or 0.0),
+            holder=None,
+            held_until=None,
+            attempted_at=sa.func.clock_timestamp(),
+            seconds=answer.seconds,
+            response_status=answer.status,
+            response_start=answer.start,
+            error=answer.error,
+        )
+    )
+    return bool(done.rowcount)
+
+
+async def listed(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    webhook_id: UUID,
+    *,
+    status: str | None,
+    limit: int,
+    before: UUID | None,
+) -> Sequence[Row]:
+    """A webhook's deliveries, newest first, older than the delivery `before`."""
+    query = sa.select(webhook_deliveries).where(
+        webhook_deliveries.c.tenant_id == tenant_id, webhook_deliveries.c.webhook_id == webhook_id
+    )
+    if status is not None:
+        query = query.where(webhook_deliveries.c.status == status)
+    if before is not None:
+        query = query.where(webhook_deliveries.c.id < before)
+    return (await connection.execute(query.order_by(webhook_deliveries.c.id.desc()).limit(limit))).all()
+
+
+async def add_test(
+    connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, event_type: str, data: Any
+) -> Row:
+    """Queue an event that is none, for one endpoint to try itself with."""
+    values = {
+        "tenant_id": tenant_id,
+        "id": new_id(),
+        "webhook_id": webhook_id,
+        "event_id": new_id(),
+        "event_type": event_type,
+        "position": 0,
+        "test_body": data,
+    }
+    statement = webhook_deliveries.insert().values(values).returning(webhook_deliveries)
+    row: Row = (await connection.execute(statement)).one()
+    return row
+
+
+async def retry(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, delivery_id: UUID) -> Row:
+    """Have a delivery attempted at once, and its schedule begin anew, however it ended before.
+
+    Raises:
+        NotFound: the webhook has no such delivery.
+    """
+    statement = (
+        webhook_deliveries.update()
+        .where(*_this(tenant_id, delivery_id), webhook_deliveries.c.webhook_id == webhook_id)
+        .values(_ANEW)
+        .returning(webhook_deliveries)
+    )
+    row: Row | None = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such delivery.")
+    return row
+
+
+_MISSED = sa.text("""
+    insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, event_type, rental_id, position)
+    select e.tenant_id, new_uuid7(), w.id, e.id, e.type, e.rental_id, e.position
+    from events e join webhooks w on w.tenant_id = e.tenant_id and w.id = :webhook_id
+    where e.tenant_id = :tenant_id and e.timestamp >= :since
+        and (e.type = any(w.events) or '*' = any(w.events))
+    order by e.position
+    on conflict do nothing
+""").bindparams(sa.bindparam("tenant_id", type_=sa.Uuid), sa.bindparam("webhook_id", type_=sa.Uuid))
+"""Deliveries of events that came while the webhook was disabled."""
+
+
+async def retry_since(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, since: datetime) -> int:
+    """Have everything since a moment delivered that was not: what failed, what waits, and what came while the
+    webhook was disabled; returns how many deliveries that are.
+    """
+    again = await connection.execute(
+        webhook_deliveries.update()
+        .where(
+            webhook_deliveries.c.tenant_id == tenant_id,
+            webhook_deliveries.c.webhook_id == webhook_id,
+            webhook_deliveries.c.status != DELIVERED,
+            webhook_deliveries.c.created_at >= since,
+        )
+        .values(_ANEW)
+    )
+    given = {"tenant_id": tenant_id, "webhook_id": webhook_id, "since": since}
+    missed = await connection.execute(_MISSED, given)
+    return again.rowcount + missed.rowcount
+
+
+async def delete_old(connection: AsyncConnection, kept: timedelta) -> None:
+    """Forget deliveries that are older than the events that are kept; for the worker."""
+    await connection.execute(
+        webhook_deliveries.delete().where(webhook_deliveries.c.created_at < sa.func.now() - kept)
+    )
+
+
+async def queue(connection: AsyncConnection) -> Queue:
+    """How deliveries of all tenants stand; for the worker."""
+    now = sa.func.clock_timestamp()
+    is_due = webhook_deliveries.c.next_at <= now
+    late = sa.func.max(sa.func.extract("epoch", now - webhook_deliveries.c.next_at)).filter(is_due)
+    query = sa.select(
+        sa.func.count(),
+        sa.func.count().filter(is_due),
+        sa.func.coalesce(late, 0.0).cast(sa.Double),
+        sa.select(sa.func.count()).where(webhooks.c.status == "disabled").scalar_subquery(),
+    ).where(webhook_deliveries.c.status == PENDING)
+    return Queue(*(await connection.execute(query)).one())
+
+
+_ANEW: dict[str, Any] = {
+    "status": PENDING,
+    "attempts": 0,
+    "next_at": sa.func.clock_timestamp(),
+    "holder": None,
+    "held_until": None,
+}
+"""A delivery's schedule from its beginning; how the last attempt ended stays to be seen."""
+
+
+def _of_webhook() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        webhooks.c.tenant_id == webhook_deliveries.c.tenant_id,
+        webhooks.c.id == webhook_deliveries.c.webhook_id,
+    )
+
+
+def _this(tenant_id: UUID, delivery_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
+    return webhook_deliveries.c.tenant_id == tenant_id, webhook_deliveries.c.id == delivery_id

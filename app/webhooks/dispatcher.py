@@ -1,0 +1,182 @@
+"""Delivers what is due, in the background: claims it, sends it, notes what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.audit import repository as audit
+from app.audit.caller import background
+from app.database import WORKER, Access, Database, new_id
+from app.errors import RentgateError
+from app.events import repository as events
+from app.events.notifications import QUEUED, Notifications
+from app.events.types import EventType
+from app.telemetry import Metrics, traces
+from app.vault.keyring import Keyring
+from app.webhooks import deliveries, repository
+from app.webhooks.deliveries import Claimed
+from app.webhooks.retries import delay
+from app.webhooks.sender import Answer, Sender
+
+AT_ONCE, AT_ONCE_TO_ONE = 100, 4
+"""Attempts under way in a process, and of them to one endpoint."""
+
+IDLE_SECONDS = 0.5
+"""How often deliveries are looked for that no notification told of: those whose next attempt has come."""
+
+RENEW_SECONDS = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """The deliveries of one process. Any number of processes may dispatch; the database keeps them apart."""
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        sender: Sender,
+        notifications: Notifications,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._sender = sender
+        self._metrics = metrics
+        self._holder = new_id()
+        self._under_way: dict[asyncio.Task[None], UUID] = {}
+        self._news = asyncio.Event()
+        notifications.tell(self._hear)
+
+    def _hear(self, topic: UUID | None) -> None:
+        """There is news; with None perhaps of deliveries."""
+        if topic in (None, QUEUED):
+            self._news.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set; attempts that are under way are finished."""
+        renewing = asyncio.ensure_future(self._renew())
+        try:
+            while not stop.is_set():
+                self._news.clear()
+                if not await self._start_due():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(IDLE_SECONDS):
+                            await self._news.wait()
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+        finally:
+            renewing.cancel()
+
+    async def _start_due(self) -> bool:
+        """Begin with what is due, as far as there is room; returns whether there was any."""
+        to_each = Counter(self._under_way.values())
+        busy = [webhook_id for webhook_id, count in to_each.items() if count >= AT_ONCE_TO_ONE]
+        room = (AT_ONCE - len(self._under_way)) // AT_ONCE_TO_ONE
+        if room <= 0:
+            return False
+        try:
+            async with self._database.transaction(WORKER) as connection:
+                found = await deliveries.claim(
+                    connection, self._holder, busy=busy, endpoints=room, each=AT_ONCE_TO_ONE
+                )
+        except RentgateError as error:
+            log.warning("webhooks.claim_failed", code=error.code)
+            return False
+        except Exception:
+            log.exception("webhooks.claim_crashed")
+            return False
+        for claimed in found:
+            task = asyncio.ensure_future(self._attempt(claimed))
+            self._under_way[task] = claimed.webhook_id
+            task.add_done_callback(self._ended)
+        return bool(found)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)
+        self._news.set()  # the next one of the same rental may go now
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._under_way:
+                with contextlib.suppress(RentgateError):
+                    async with self._database.transaction(WORKER) as connection:
+                        await deliveries.renew(connection, self._holder)
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        """Send one delivery and note what came of it. Whatever goes wrong here, its lease runs out and
+        somebody tries again.
+        """
+        try:
+            await self._keyring.make_ready(self._database, claimed.tenant_id)
+            async with self._database.transaction(Access.tenant(claimed.tenant_id)) as connection:
+                row = await deliveries.to_send(connection, claimed)
+                secrets = await repository.signing_secrets(
+                    connection, self._keyring, claimed.tenant_id, claimed.webhook_id
+                )
+            if row is None or not secrets:
+                return
+            answer = await self._send(claimed, row, secrets)
+            self._metrics.webhook(_outcome(answer), answer.seconds)
+            if answer.taken and row.age is not None:
+                self._metrics.webhook_delay(row.age + answer.seconds)
+            next_in = None if answer.unwanted else delay(row.attempts + 1, answer.retry_after)
+            async with self._database.transaction(Access.tenant(claimed.tenant_id)) as connection:
+                noted = await deliveries.note(connection, claimed, self._holder, answer, next_in=next_in)
+                if noted and not answer.taken and next_in is None and row.test_body is None:
+                    await _disable(connection, claimed)
+        except RentgateError as error:
+            log.warning("webhook.attempt_failed", delivery_id=str(claimed.id), code=error.code)
+        except Exception:
+            log.exception("webhook.attempt_crashed", delivery_id=str(claimed.id))
+
+    async def _send(self, claimed: Claimed, row: Any, secrets: Sequence[str]) -> Answer:
+        told = {
+            "rentgate.webhook_id": str(claimed.webhook_id),
+            "rentgate.event_id": str(row.event_id),
+            "rentgate.event_type": row.event_type,
+            "rentgate.webhook.attempt": row.attempts + 1,
+            "server.address": urlsplit(row.url).hostname,
+        }
+        with traces.span("webhook", told, kind=traces.CLIENT, link=row.traceparent) as span:
+            answer = await self._sender.send(row.url, str(row.event_id), _body(row), secrets)
+            span.note({"http.response.status_code": answer.status})
+            if not answer.taken:
+                span.fail(_outcome(answer))
+            return answer
+
+
+def _body(row: Any) -> str:
+    """What is sent: an event without its id, which is in a header."""
+    timestamp: datetime = row.timestamp or row.created_at
+    data = row.data if row.test_body is None else row.test_body
+    told = {"type": row.event_type, "timestamp": timestamp.astimezone(UTC).isoformat(), "data": data}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+async def _disable(connection: AsyncConnection, claimed: Claimed) -> None:
+    """Give an endpoint up that was given every chance, or wants no more."""
+    caller = background(claimed.tenant_id)
+    disabled = await repository.disable(connection, claimed.tenant_id, claimed.webhook_id)
+    if disabled is not None:
+        await events.emit(connection, caller, EventType.WEBHOOK_DISABLED, disabled.shown)
+        await audit.record(connection, caller, "webhook.disable", target=claimed.webhook_id)
+
+
+def _outcome(answer: Answer) -> str:
+    if answer.taken:
+        return deliveries.DELIVERED
+    return "refused" if answer.status is not None else "unreachable"

@@ -1,0 +1,130 @@
+"""What in a new OpenAPI document breaks the callers of an old one: a small check of our own.
+
+Callers break when what they send is refused or what they read is gone. Additions break nobody: clients
+ignore what they don't know, which is also what the document promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+
+
+def breaking_changes(old: Document, new: Document) -> list[str]:
+    """Each change that breaks a caller, in words; empty if there is none."""
+    return list(_operations(old, new))
+
+
+def _operations(old: Document, new: Document) -> Iterator[str]:
+    for path, operations in old["paths"].items():
+        for method, before in operations.items():
+            where = f"{method.upper()} {path}"
+            after = new["paths"].get(path, {}).get(method)
+            if after is None:
+                yield f"{where} is gone"
+                continue
+            if after["operationId"] != before["operationId"]:
+                yield f"{where} is called {after['operationId']}, no more {before['operationId']}"
+            yield from _parameters(where, before, after, old, new)
+            yield from _bodies(where, before, after, old, new)
+            yield from _answers(where, before, after, old, new)
+
+
+def _parameters(where: str, before: Document, after: Document, old: Document, new: Document) -> Iterator[str]:
+    was = {(p["in"], p["name"]): p for p in (resolved(p, old) for p in before.get("parameters", ()))}
+    now = {(p["in"], p["name"]): p for p in (resolved(p, new) for p in after.get("parameters", ()))}
+    for key, parameter in was.items():
+        if key not in now:
+            yield f"{where} takes no {key[0]} parameter {key[1]} any more"
+        else:
+            yield from _narrowed(f"{where} {key[1]}", parameter["schema"], now[key]["schema"], old, new)
+    for key, parameter in now.items():
+        if parameter.get("required") and not was.get(key, {}).get("required"):
+            yield f"{where} needs the {key[0]} parameter {key[1]} now"
+
+
+def _bodies(where: str, before: Document, after: Document, old: Document, new: Document) -> Iterator[str]:
+    if "requestBody" not in after:
+        if "requestBody" in before:
+            yield f"{where} takes no body any more"
+        return
+    if after["requestBody"].get("required") and not before.get("requestBody", {}).get("required"):
+        yield f"{where} needs a body now"
+    if "requestBody" in before:
+        yield from _narrowed(where, _json(before["requestBody"]), _json(after["requestBody"]), old, new)
+
+
+def _answers(where: str, before: Document, after: Document, old: Document, new: Document) -> Iterator[str]:
+    for status, answer in before["responses"].items():
+        if status not in after["responses"]:
+            if status[0] == "2":
+                yield f"{where} answers {status} no more"
+        elif _json(answer):
+            yield from _widened(
+                f"{where} {status}", _json(answer), _json(after["responses"][status]), old, new
+            )
+
+
+def _narrowed(where: str, before: Document, after: Document, old: Document, new: Document) -> Iterator[str]:
+    """What a schema of something sent accepted before, and does not any more."""
+    before, after = resolved(before, old), resolved(after, new)
+    for field, schema in before.get("properties", {}).items():
+        if field not in after.get("properties", {}):
+            yield f"{where} takes no {field} any more"
+        else:
+            yield from _narrowed(f"{where} {field}", schema, after["properties"][field], old, new)
+    for field in set(after.get("required", ())) - set(before.get("required", ())):
+        yield f"{where} needs {field} now"
+    for value in set(before.get("enum", ())) - set(after.get("enum", before.get("enum", ()))):
+        yield f"{where} takes {value!r} no more"
+
+
+def _widened(
+    where: str,
+    before: Document,
+    after: Document,
+    old: Document,
+    new: Document,
+    seen: frozenset[str] = frozenset(),
+) -> Iterator[str]:
+    """What a schema of something received promised before, and does not any more."""
+    name = before.get("$ref", "")
+    if name in seen:
+        return
+    seen |= {name} if name else set()
+    before, after = resolved(before, old), resolved(after, new)
+    for field, schema in before.get("properties", {}).items():
+        if field not in after.get("properties", {}):
+            yield f"{where} has no {field} any more"
+        else:
+            if field in before.get("required", ()) and field not in after.get("required", ()):
+                yield f"{where} may lack {field} now"
+            yield from _widened(f"{where} {field}", schema, after["properties"][field], old, new, seen)
+    if "items" in before:
+        yield from _widened(f"{where}[]", before["items"], after.get("items", {}), old, new, seen)
+    if _types(before) and _types(after) - _types(before):
+        yield f"{where} may be {', '.join(sorted(_types(after) - _types(before)))} now"
+
+
+def _types(schema: Document) -> set[str]:
+    """The JSON types that a schema allows, as far as it says so itself."""
+    forms = schema.get("anyOf", [schema])
+    return {form.get("type", "object") for form in forms if "type" in form or "$ref" in form}
+
+
+def _json(carrier: Document) -> Document:
+    content = carrier.get("content", {})
+    found: Document = content.get("application/json", {}).get("schema", {})
+    return found
+
+
+def resolved(node: Document, document: Document) -> Document:
+    """A part of a document, with what it refers to in its place."""
+    while "$ref" in node:
+        found: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node

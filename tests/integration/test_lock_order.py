@@ -1,0 +1,101 @@
+"""The account is locked before its orders and its key: else two transactions would wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+import structlog
+
+from app.accounts import schedule
+from app.audit.caller import background
+from app.database import Access, Database
+from app.errors import DatabaseUnavailable
+from app.rentals.models import upstream_orders
+from app.sandbox.faults import Fault, FaultKind
+from app.vault.models import upstream_keys
+from tests.integration.conftest import House, OpenHouse
+from tests.integration.test_looks import arrive
+from tests.integration.test_purchases import buy
+
+Work = Awaitable[Any]
+
+ITS_OWN_LOGIN = Access(None)
+"""Who alone is told by Postgres what its own sessions wait for."""
+
+
+async def want_messages(house: House) -> Work:
+    rental = (await buy(house)).rental
+    return house.services.refresher.want(house.caller, house.key_id, rental.id, 5)
+
+
+async def look_at_messages(house: House) -> Work:
+    await buy(house)
+    arrive(house, "code 1")
+    house.sandbox.faults.waiting.append(Fault(method="sms", kind=FaultKind.LATE, seconds=0.5))
+    looking = asyncio.ensure_future(house.services.refresher.look(background(house.tenant_id), house.key_id))
+    while house.sandbox.faults.waiting:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return looking
+
+
+async def replace_the_secret(house: House) -> Work:
+    await buy(house)
+    another = f"key-{uuid4().hex}"
+    house.sandbox.world.accounts[another] = house.sandbox.world.accounts[house.api_key]
+    return house.services.calls.trials.replace(house.caller, house.key_id, another)
+
+
+@pytest.mark.parametrize("prepare", [want_messages, look_at_messages, replace_the_secret])
+def test_who_waits_for_the_account_keeps_nothing_of_it(
+    open_house: OpenHouse, prepare: Callable[[House], Awaitable[Work]]
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            work = await prepare(house)
+            async with house.database.transaction(house.tenant) as connection:
+                await schedule.lock(connection, house.tenant_id, house.key_id)
+                working = asyncio.ensure_future(work)
+                await _waits_for_a_lock(house.database)
+                await connection.execute(sa.update(upstream_orders).values(end_outdated=True))
+                await connection.execute(sa.update(upstream_keys).values(label="changed"))
+            await working
+
+    asyncio.run(scenario())
+
+
+async def _waits_for_a_lock(database: Database) -> None:
+    waits = sa.text("select exists (select from pg_stat_activity where wait_event_type = 'Lock')")
+    async with asyncio.timeout(5):
+        while True:  # a transaction sees the same all along
+            async with database.transaction(ITS_OWN_LOGIN) as connection:
+                if await connection.scalar(waits):
+                    return
+            await asyncio.sleep(0.01)
+
+
+def test_two_that_wait_for_each_other_are_reported_as_what_they_are(open_house: OpenHouse) -> None:
+    async def cross(house: House, first: sa.Update, then: sa.Update, met: asyncio.Barrier) -> None:
+        async with house.database.transaction(house.tenant) as connection:
+            await connection.execute(first)
+            await met.wait()
+            await connection.execute(then)
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            await buy(house)
+            orders = sa.update(upstream_orders).values(end_outdated=True)
+            keys = sa.update(upstream_keys).values(label="changed")
+            met = asyncio.Barrier(2)
+            with structlog.testing.capture_logs() as logs:
+                ended = await asyncio.gather(
+                    cross(house, orders, keys, met), cross(house, keys, orders, met), return_exceptions=True
+                )
+            assert sum(isinstance(end, DatabaseUnavailable) for end in ended) == 1
+            assert [line["log_level"] for line in logs if line["event"] == "database.deadlock"] == ["error"]
+
+    asyncio.run(scenario())
