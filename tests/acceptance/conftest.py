@@ -97,10 +97,19 @@ def _wait_until_it_answers(gateway: Gateway) -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[ServedSandbox]:
-    """The upstream of the process's tests; each test has an account of its own in it."""
+def served_sandbox() -> Iterator[ServedSandbox]:
+    """The upstream of the process's tests."""
     with ServedSandbox(SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000)) as served:
         yield served
+
+
+@pytest.fixture
+def sandbox(served_sandbox: ServedSandbox) -> Iterator[ServedSandbox]:
+    """The upstream; each test has an account of its own in it, and leaves no fault to the next one."""
+    shape = served_sandbox.sandbox.shape
+    yield served_sandbox
+    served_sandbox.sandbox.faults.waiting.clear()
+    served_sandbox.sandbox.shape = shape
 
 
 def settings_for(app_url: str, sandbox: ServedSandbox) -> dict[str, str]:
@@ -121,17 +130,17 @@ def settings(make_database: MakeDatabase, sandbox: ServedSandbox) -> dict[str, s
 
 @pytest.fixture(scope="session")
 def gateway(
-    make_database: MakeDatabase, sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
+    make_database: MakeDatabase, served_sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """The gateway that most tests share."""
     log = tmp_path_factory.mktemp("gateway") / "log.jsonl"
-    with running_gateway(log, **settings_for(make_database().app, sandbox)) as running:
+    with running_gateway(log, **settings_for(make_database().app, served_sandbox)) as running:
         yield running
     lines = running.log_lines()
     assert not [line for line in lines if line["level"] == "error"]
     text = log.read_text()
     assert ADMIN_TOKEN not in text
-    for account in sandbox.sandbox.world.accounts:
+    for account in served_sandbox.sandbox.world.accounts:
         assert account not in text
 
 

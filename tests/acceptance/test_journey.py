@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from functools import partial
 
+from app.sandbox.options import Shape
 from tests.acceptance.conftest import MakeTenant
 from tests.acceptance.tenant import Tenant, eventually, ok
 
@@ -126,15 +127,11 @@ def test_several_services_share_one_number(tenant: Tenant) -> None:
 
 def test_the_journey_in_all_forms_that_were_seen(make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    sandbox = tenant.sandbox.sandbox
-    sandbox.shape = type(sandbox.shape)("seen")
-    try:
-        for _ in range(3):
-            rental = tenant.rent(activate=True)
-            assert re.fullmatch(r"\+7\d{10}", rental["phone_number"])
-            tenant.until(rental["id"], number_state="active")
-            eventually(partial(tenant.messages, rental["id"]), lambda feed: feed["items"])
-        ids = {item["upstream_order_id"] for item in ok(tenant.http.get("/rentals"))["items"]}
-        assert ids == {str(order.id) for order in tenant.orders}
-    finally:
-        sandbox.shape = type(sandbox.shape)("documented")
+    tenant.sandbox.sandbox.shape = Shape.SEEN
+    for _ in range(3):
+        rental = tenant.rent(activate=True)
+        assert re.fullmatch(r"\+7\d{10}", rental["phone_number"])
+        tenant.until(rental["id"], number_state="active")
+        eventually(partial(tenant.messages, rental["id"]), lambda feed: feed["items"])
+    ids = {item["upstream_order_id"] for item in ok(tenant.http.get("/rentals"))["items"]}
+    assert ids == {str(order.id) for order in tenant.orders}

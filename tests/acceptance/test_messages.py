@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.sandbox.options import Shape
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
 
 
@@ -45,17 +46,13 @@ def test_newest_first_is_a_list(tenant: Tenant) -> None:
 
 
 def test_scopes(tenant: Tenant) -> None:
-    sandbox = tenant.sandbox.sandbox
-    sandbox.shape = type(sandbox.shape)("seen")
-    try:
-        rental = tenant.rent()
-        tenant.arrive("mine")
-        tenant.arrive("another's", service="opt2")
-        eventually(lambda: tenant.messages(rental["id"])["items"], lambda items: len(items) == 2)
-        assert texts(tenant.messages(rental["id"], scope="rented")) == ["mine"]
-        assert texts(tenant.messages(rental["id"], scope="other")) == ["another's"]
-    finally:
-        sandbox.shape = type(sandbox.shape)("documented")
+    tenant.sandbox.sandbox.shape = Shape.SEEN
+    rental = tenant.rent()
+    tenant.arrive("mine")
+    tenant.arrive("another's", service="opt2")
+    eventually(lambda: tenant.messages(rental["id"])["items"], lambda items: len(items) == 2)
+    assert texts(tenant.messages(rental["id"], scope="rented")) == ["mine"]
+    assert texts(tenant.messages(rental["id"], scope="other")) == ["another's"]
 
 
 def test_a_refresh_sees_what_just_came(tenant: Tenant) -> None:

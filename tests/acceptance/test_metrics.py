@@ -30,10 +30,10 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def slow_gateway(
-    make_database: MakeDatabase, sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
+    make_database: MakeDatabase, served_sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway that looks seldom, and has few calls to make."""
-    settings = {**settings_for(make_database().app, sandbox), **SETTINGS}
+    settings = {**settings_for(make_database().app, served_sandbox), **SETTINGS}
     with running_gateway(tmp_path_factory.mktemp("metrics") / "log", **settings) as gateway:
         yield gateway
 

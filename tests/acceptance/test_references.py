@@ -56,7 +56,7 @@ def app_url(make_database: MakeDatabase) -> str:
 @pytest.fixture(scope="module")
 def house(
     app_url: str,
-    sandbox: ServedSandbox,
+    served_sandbox: ServedSandbox,
     kv: KvStore,
     aws_settings: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -64,7 +64,7 @@ def house(
     """A gateway with all kinds of references; it logs whatever there is to log."""
     log = tmp_path_factory.mktemp("references") / "log.jsonl"
     settings = {
-        **settings_for(app_url, sandbox),
+        **settings_for(app_url, served_sandbox),
         **aws_settings,
         "RENTGATE_LOG_LEVEL": "DEBUG",
         "RENTGATE_REFERENCE_KINDS": "vault,aws-sm,env",
@@ -77,7 +77,7 @@ def house(
         yield running
     text = log.read_text()
     assert TOKEN not in text
-    for account in sandbox.sandbox.world.accounts:
+    for account in served_sandbox.sandbox.world.accounts:
         assert account not in text
 
 

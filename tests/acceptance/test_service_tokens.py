@@ -30,12 +30,12 @@ def issuer() -> Iterator[TokenIssuer]:
 def trusting(
     issuer: TokenIssuer,
     make_database: MakeDatabase,
-    sandbox: ServedSandbox,
+    served_sandbox: ServedSandbox,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway that takes the issuer's tokens."""
     log = tmp_path_factory.mktemp("trusting") / "log"
-    settings = {**settings_for(make_database().app, sandbox), **issuer.settings}
+    settings = {**settings_for(make_database().app, served_sandbox), **issuer.settings}
     with running_gateway(log, "--no-worker", **settings, RENTGATE_RATE_LIMIT=str(LIMIT)) as gateway:
         yield gateway
     assert "eyJ" not in log.read_text()

@@ -102,24 +102,24 @@ def settle(tenant: Tenant, receiver: Receiver, platform_key_id: str) -> Househol
 def neighbours(
     make_database: MakeDatabase,
     postgres: str,
-    sandbox: ServedSandbox,
+    served_sandbox: ServedSandbox,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Neighbours]:
     folder = tmp_path_factory.mktemp("walls")
-    settings = settings_for(make_database().app, sandbox) | {"RENTGATE_WEBHOOK_ALLOW_PRIVATE": "true"}
+    settings = settings_for(make_database().app, served_sandbox) | {"RENTGATE_WEBHOOK_ALLOW_PRIVATE": "true"}
     made: list[Household] = []
     with receiving() as receiver, running_gateway(folder / "furnished", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             key = ok(admin.post("/platform-keys", json={"name": "vault", "scopes": ["vault:write"]}), 201)
             for _ in range(2):
-                tenant = Tenant.create(gateway.client, admin, sandbox)
+                tenant = Tenant.create(gateway.client, admin, served_sandbox)
                 made.append(settle(tenant, receiver, key["id"]))
     with running_gateway(folder / "still", "--no-worker", **settings) as gateway:
         for household in made:
             household.tenant.http = gateway.client(household.tenant.token)
         superuser_url = superuser_of(postgres, settings["RENTGATE_DATABASE_URL"])
         victim, trespasser = made
-        found = Neighbours(superuser_url, sandbox, victim, trespasser)
+        found = Neighbours(superuser_url, served_sandbox, victim, trespasser)
         victim.marks |= set(ID.findall(json.dumps(found.dump(), default=str)))
         yield found
         for household in made:

@@ -27,10 +27,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def open_gateway(
-    make_database: MakeDatabase, sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
+    make_database: MakeDatabase, served_sandbox: ServedSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway that sends to private addresses too."""
-    settings = {**settings_for(make_database().app, sandbox), **OPEN}
+    settings = {**settings_for(make_database().app, served_sandbox), **OPEN}
     log = tmp_path_factory.mktemp("hooks") / "log"
     with running_gateway(log, **settings) as gateway:
         yield gateway

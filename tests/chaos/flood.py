@@ -85,7 +85,7 @@ class Flood:
     def __init__(self, seed: int, folder: Path) -> None:
         self._chance = random.Random(seed)
         self._folder = folder
-        self._stop, self._dry = threading.Event(), threading.Event()
+        self._stop, self._dry, self._over = threading.Event(), threading.Event(), threading.Event()
         self._restarting = threading.Lock()
         self._report = Report()
 
@@ -178,12 +178,12 @@ class Flood:
                     done.result()
                 self._subside()
             finally:
-                self._dry.set()
+                self._over.set()
             for done in reading:
                 done.result()
 
     def _subside(self) -> None:
-        """Nothing more comes or fails: wait until each message is in the feed, and each endpoint has it."""
+        """Nothing more comes or fails: wait until each message is in the feed, and everybody has it."""
         for watched in self._report.watched:
             wanted = sum(len(rental.arrived) for rental in watched.rentals)
 
@@ -193,14 +193,23 @@ class Flood:
             eventually(came, lambda count, wanted=wanted: count >= wanted, seconds=90)  # type: ignore[misc]
         self._dry.set()
         for watched in self._report.watched:
-            events = {event["id"] for event in list(watched.by_cursor)}
-            for receiver in watched.endpoints:
-                eventually(
-                    lambda receiver=receiver, events=events: events - {one.id for one in receiver.received},  # type: ignore[misc]
-                    lambda missing: not missing,
-                    seconds=120,  # as long as the longest pause between the first attempts, twice
-                )
+            # As long as the longest pause between an endpoint's first attempts, twice.
+            eventually(lambda watched=watched: self._behind(watched), lambda late: not late, seconds=120)  # type: ignore[misc]
         time.sleep(2)  # what is invented would come now
+
+    def _behind(self, watched: Watched) -> dict[str, int]:
+        """How many events or messages of the feed each other reader and each endpoint has yet to get."""
+        events = [event["id"] for event in list(watched.by_cursor)]
+        waited_for = len(watched.rentals[0].arrived)
+        late = {
+            "stream": len(events) - len(watched.by_stream),
+            "who waits": waited_for - len(watched.by_waiting),
+            **{
+                f"endpoint {n}": len(set(events) - {one.id for one in receiver.received})
+                for n, receiver in enumerate(watched.endpoints)
+            },
+        }
+        return {reader: count for reader, count in late.items() if count > 0}
 
     def _let_messages_come(self) -> None:
         chance = random.Random(self._chance.random())
@@ -258,7 +267,7 @@ class Flood:
     def _follow_feed(self, watched: Watched) -> None:
         """Read the feed from its beginning, page by page, as its cursor leads."""
         cursor: str | None = None
-        while not self._dry.is_set():
+        while not self._over.is_set():
             page = self._get(watched, "/events", **({"cursor": cursor} if cursor else {}))
             if page is None:
                 continue
@@ -274,7 +283,7 @@ class Flood:
             first = self._get(watched, "/events", limit="1")
         last = first["next_cursor"]
         watched.by_stream.append(first["items"][0]["id"])
-        while not self._dry.is_set():
+        while not self._over.is_set():
             url = f"{self._any_gateway()}/events"
             headers = {**self._bearer(watched), "Accept": "text/event-stream", "Last-Event-ID": last}
             try:
@@ -284,7 +293,7 @@ class Flood:
                         continue
                     event: dict[str, str] = {}
                     for line in answer.iter_lines():
-                        if self._dry.is_set():
+                        if self._over.is_set():
                             return
                         name, _, value = line.partition(": ")
                         event[name] = value
@@ -299,7 +308,7 @@ class Flood:
     def _wait_for_messages(self, watched: Watched) -> None:
         """Wait for each message of one rental."""
         path, cursor = f"/rentals/{watched.rentals[0].id}/sms", None
-        while not self._dry.is_set():
+        while not self._over.is_set():
             given = {"wait": "2", **({"cursor": cursor} if cursor else {})}
             page = self._get(watched, path, **given)
             if page is not None:
