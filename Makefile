@@ -76,7 +76,7 @@ fuzz: setup
 
 # The site, with warnings as errors; the tests build it too.
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet --config-file .ci/mkdocs.yml
+	$(BIN)/mkdocs build --strict --config-file .ci/mkdocs.yml
 
 openapi: setup
 	$(BIN)/rentgate openapi --output openapi/openapi.json
