@@ -73,10 +73,12 @@ class Turns:
         """Take the lane and a token of the pace, and mark the step as sent if it may be sent now; None if
         the lane is not to be had yet. The caller writes the turn's entries in the same transaction.
         """
-        if await self._mistakable(connection, operation):
-            return None
         lease = await self._take_lane(connection, operation)
         if lease is None:
+            return None
+        # Only who has the lane can be sure that no further outcome becomes unknown.
+        if await self._mistakable(connection, operation):
+            await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             return None
         try:
             wait = await self._calls.draw(connection, operation.upstream_key_id)

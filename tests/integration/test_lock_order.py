@@ -60,7 +60,7 @@ def test_who_waits_for_the_account_keeps_nothing_of_it(
             async with house.database.transaction(house.tenant) as connection:
                 await schedule.lock(connection, house.tenant_id, house.key_id)
                 working = asyncio.ensure_future(work)
-                await _waits_for_a_lock(house.database)
+                await waits_for_a_lock(house.database)
                 await connection.execute(sa.update(upstream_orders).values(end_outdated=True))
                 await connection.execute(sa.update(upstream_keys).values(label="changed"))
             await working
@@ -68,7 +68,7 @@ def test_who_waits_for_the_account_keeps_nothing_of_it(
     asyncio.run(scenario())
 
 
-async def _waits_for_a_lock(database: Database) -> None:
+async def waits_for_a_lock(database: Database) -> None:
     waits = sa.text("select exists (select from pg_stat_activity where wait_event_type = 'Lock')")
     async with asyncio.timeout(5):
         while True:  # a transaction sees the same all along

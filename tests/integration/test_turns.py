@@ -1,0 +1,55 @@
+"""Whose turn it is at an account: a purchase that could be mistaken for an unknown one waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.accounts import lane
+from app.database import new_id
+from app.operations import ledger
+from app.operations.states import Kind, State
+from app.rentals.service import Purchase
+from tests.integration.conftest import House, OpenHouse
+from tests.integration.test_lock_order import waits_for_a_lock
+from tests.integration.test_purchases import WANTED, charged, operations
+
+
+def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_seen(
+    open_house: OpenHouse,
+) -> None:
+    async def scenario() -> None:
+        async with open_house(purchase_wait=1.0) as house:
+            await house.look()
+            async with house.database.transaction(house.tenant) as connection:
+                holder = new_id()
+                await lane.take(connection, house.tenant_id, house.key_id, holder, 5.0)
+                buying = asyncio.ensure_future(
+                    house.services.rentals.purchase(house.caller, Purchase(**WANTED), None)
+                )
+                await waits_for_a_lock(house.database)
+                await leave_unknown(house)
+                await lane.release(connection, house.tenant_id, house.key_id, holder)
+            outcome = await buying
+            assert not outcome.settled
+            assert charged(house) == []
+            states = {operation.rental_id: operation.state for operation in await operations(house)}
+            assert states[outcome.rental.id] is State.QUEUED
+
+    asyncio.run(scenario())
+
+
+async def leave_unknown(house: House) -> None:
+    """A purchase of the same country and service was sent, and nobody knows what came of it."""
+    request = {"country": "RU", "services": ["opt1"]}
+    async with house.database.transaction(house.tenant) as connection:
+        operation = await ledger.commit_intent(
+            connection,
+            house.caller,
+            Kind.CREATE,
+            upstream_key_id=house.key_id,
+            rental_id=new_id(),
+            request=request,
+            price=None,
+        )
+        assert await ledger.mark_sent(connection, operation, 5.0)
+        assert await ledger.settle(connection, operation, State.UNKNOWN)
