@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from uuid_utils.compat import uuid7
 
+from app import closing
 from app.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -138,8 +139,8 @@ class Database:
             raise _meaning(error) or error from None
         try:
             yield connection
-            await connection.commit()
-        except DBAPIError as error:
+            await closing.commit(connection)
+        except (DBAPIError, psycopg.Error) as error:
             meaning = _meaning(error)
             if meaning is None:
                 raise
@@ -170,6 +171,7 @@ class Database:
                     token_hash=access.token_hash.hex() if access.token_hash else "",
                 )
             )
+            closing.begin(connection)
         except BaseException:
             await _give_back(connection)
             raise
@@ -259,13 +261,14 @@ async def _give_back(connection: AsyncConnection) -> None:
         await _within(CHECKOUT_SECONDS, connection.close())
 
 
-def _meaning(error: DBAPIError) -> DatabaseUnavailable | None:
+def _meaning(error: DBAPIError | psycopg.Error) -> DatabaseUnavailable | None:
     """What a driver's error means to the caller, if it is the database's absence rather than its no."""
-    if isinstance(error.orig, psycopg.errors.DeadlockDetected):
-        log.error("database.deadlock", why=error.orig.diag.message_detail)  # ours to mend; nothing is lost
+    own = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(own, psycopg.errors.DeadlockDetected):
+        log.error("database.deadlock", why=own.diag.message_detail)  # ours to mend; nothing is lost
     if lost(error):
         return DatabaseUnavailable(retry_after=1)
-    if isinstance(error.orig, _UNMIGRATED):
+    if isinstance(own, _UNMIGRATED):
         return DatabaseUnavailable("The database is not migrated: run `rentgate migrate`.", retry_after=5)
     return None
 
@@ -295,11 +298,15 @@ def engine(url: str, *, pool_size: int = 20, through_pooler: bool = False) -> As
     )
 
 
-def lost(error: DBAPIError) -> bool:
+def lost(error: DBAPIError | psycopg.Error) -> bool:
     """Whether this error means that the database went away, rather than that it disagreed."""
-    return error.connection_invalidated or isinstance(
-        error.orig, psycopg.OperationalError | psycopg.InterfaceError
-    )
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _away(error.orig)
+    return _away(error)
+
+
+def _away(error: BaseException | None) -> bool:
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
 def violated(error: sa.exc.IntegrityError) -> str | None:

@@ -21,6 +21,7 @@ class ServedSandbox:
         self._app = create_sandbox(options)
         self._listener = bound("127.0.0.1", 0)
         self._server = server(self._app, grace=1)
+        self._server.config.lifespan = "off"  # it has none, and uvicorn would complain of its sudden end
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"{self.base}/rent.php"

@@ -114,7 +114,7 @@ class UpstreamCalls:
         finally:
             if notes:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                    await audit.record_all(connection, caller, notes)
+                    audit.record_all(connection, caller, notes)
 
     async def read_keyless(
         self,
@@ -146,7 +146,7 @@ class UpstreamCalls:
                 notes.append(entry)
             elif caller is not None:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                    await audit.record_all(connection, caller, [entry])
+                    audit.record_all(connection, caller, [entry])
 
     async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> tuple[Order, ...]:
         """The orders that a secret shows which is not stored (yet) in this key's place.
@@ -166,7 +166,7 @@ class UpstreamCalls:
 
     async def _note_trial(self, caller: Caller, upstream_key_id: UUID, outcome: str) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            await audit.record(connection, caller, "upstream.orders", target=upstream_key_id, outcome=outcome)
+            audit.record(connection, caller, "upstream.orders", target=upstream_key_id, outcome=outcome)
 
     async def send(
         self,
@@ -341,7 +341,7 @@ class UpstreamCalls:
                 uses = audit.Uses(caller.tenant_id, upstream_key_id, method, outcome, 1)
                 await audit.count_background_calls(connection, [uses])
             else:
-                await audit.record(
+                audit.record(
                     connection, caller, f"upstream.{method}", target=upstream_key_id, outcome=outcome
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
@@ -350,10 +350,10 @@ class UpstreamCalls:
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, REJECTED):
-                await events.emit(
+                events.emit(
                     connection,
                     caller,
                     EventType.UPSTREAM_KEY_REJECTED,
                     {"upstream_key_id": str(upstream_key_id)},
                 )
-                await audit.record(connection, caller, "upstream_key.reject", target=upstream_key_id)
+                audit.record(connection, caller, "upstream_key.reject", target=upstream_key_id)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import money_lanes
+from app.closing import ClosingWrite, Turn, at_commit
 
 SEND_WITHIN = 2.0
 """Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
@@ -64,14 +65,12 @@ _TAKE = (
     .returning(money_lanes.c.fence)
 )
 
-_RELEASE = (
-    money_lanes.update()
-    .where(
-        money_lanes.c.tenant_id == sa.bindparam("tenant"),
-        money_lanes.c.upstream_key_id == sa.bindparam("account"),
-        money_lanes.c.holder == sa.bindparam("holding"),
-    )
-    .values(holder=None)
+_RELEASE = ClosingWrite(
+    Turn.LANE,
+    """
+    update money_lanes set holder = null
+    where tenant_id = %(tenant)s and upstream_key_id = %(account)s and holder = %(holder)s
+    """,
 )
 
 
@@ -93,6 +92,6 @@ async def take(
     return None if fence is None else Lease(fence, asked_at + SEND_WITHIN)
 
 
-async def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:
-    """Give the lane back, if this holder still has it."""
-    await connection.execute(_RELEASE, {"tenant": tenant_id, "account": upstream_key_id, "holding": holder})
+def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:
+    """Give the lane back with the commit, if this holder still has it."""
+    at_commit(connection, _RELEASE, {"tenant": tenant_id, "account": upstream_key_id, "holder": holder})

@@ -77,7 +77,5 @@ class Trials:
             details: dict[str, object] = {"forced": bool(lost)}
             if reference is not None:
                 details |= {"reference": reference, "rotated_at_source": rotated}
-            await audit.record(
-                connection, caller, "upstream_key.replace_secret", target=key_id, details=details
-            )
+            audit.record(connection, caller, "upstream_key.replace_secret", target=key_id, details=details)
             return key

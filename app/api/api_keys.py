@@ -107,7 +107,7 @@ async def create_api_key(
             connection, tenant_id, name=body.name, scopes=body.scopes, expires_at=body.expires_at
         )
         details = {"name": key.name, "scopes": list(key.scopes)}
-        await audit.record(connection, caller, "api_key.create", target=key.id, details=details)
+        audit.record(connection, caller, "api_key.create", target=key.id, details=details)
         made = NewApiKey.model_validate({**_shown(key), "token": token})
         location = f"/tenants/{tenant_id}/api-keys/{key.id}"
         await keep_answer(
@@ -157,7 +157,7 @@ async def rotate_api_key(
                 f"You can't give scopes that you don't hold: {', '.join(sorted(missing))}."
             )
         details = {"new_key": str(key.id), "overlap_seconds": body.overlap_seconds}
-        await audit.record(connection, caller, "api_key.rotate", target=key_id, details=details)
+        audit.record(connection, caller, "api_key.rotate", target=key_id, details=details)
         made = NewApiKey.model_validate({**_shown(key), "token": token})
         location = f"/tenants/{tenant_id}/api-keys/{key.id}"
         await keep_answer(
@@ -180,6 +180,6 @@ async def revoke_api_key(
     """Revoke a key: from now on it is refused."""
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         await tenants.revoke_api_key(connection, tenant_id, key_id)
-        await audit.record(connection, caller, "api_key.revoke", target=key_id)
+        audit.record(connection, caller, "api_key.revoke", target=key_id)
         await keep_answer(connection, request, status=204, body=None)
     services.recognition.forget()

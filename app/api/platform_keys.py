@@ -82,7 +82,7 @@ async def create_platform_key(
     """
     async with services.database.transaction(PLATFORM) as connection:
         key, token = await platform_keys.create(connection, name=body.name, scopes=body.scopes)
-        await audit.record(connection, caller, "platform_key.create", target=key.id)
+        audit.record(connection, caller, "platform_key.create", target=key.id)
         made = NewPlatformKey.model_validate({**_shown(key), "token": token})
         location = f"/platform-keys/{key.id}"
         await keep_answer(
@@ -116,6 +116,6 @@ async def revoke_platform_key(key_id: UUID, caller: Admin, services: Wired, requ
     """Revoke a key: from now on it is refused."""
     async with services.database.transaction(PLATFORM) as connection:
         await platform_keys.revoke(connection, key_id)
-        await audit.record(connection, caller, "platform_key.revoke", target=key_id)
+        audit.record(connection, caller, "platform_key.revoke", target=key_id)
         await keep_answer(connection, request, status=204, body=None)
     services.recognition.forget()

@@ -294,7 +294,7 @@ async def import_rentals(caller: Writer, services: Wired, request: Request) -> I
             raise NoUpstreamKey
         for key_id in keys:
             await schedule.want_archive(connection, caller.tenant_id, key_id)
-        await audit.record(connection, caller, "rental.import", details={"accounts": len(keys)})
+        audit.record(connection, caller, "rental.import", details={"accounts": len(keys)})
         started = ImportStarted(accounts=len(keys))
         await keep_answer(connection, request, status=202, body=started.model_dump())
         return started

@@ -108,7 +108,7 @@ async def create_tenant(
         tenant = await tenants.create_tenant(
             connection, name=body.name, spend_limit=limit, reference_prefixes=body.reference_prefixes
         )
-        await audit.record(connection, _within(caller, tenant.id), "tenant.create", target=tenant.id)
+        audit.record(connection, _within(caller, tenant.id), "tenant.create", target=tenant.id)
         made = TenantOut.of(tenant)
         location = f"/tenants/{tenant.id}"
         await keep_answer(
@@ -155,7 +155,7 @@ async def update_tenant(
         tenant = await tenants.change_tenant(connection, tenant_id, changes)
         if changes:
             details = {name: None if value is None else str(value) for name, value in changes.items()}
-            await audit.record(
+            audit.record(
                 connection, _within(caller, tenant_id), "tenant.update", target=tenant_id, details=details
             )
     services.recognition.forget()

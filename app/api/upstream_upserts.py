@@ -152,7 +152,7 @@ async def _upsert(
             )
             await schedule.enrol(connection, tenant_id, made.id)
             details = {"label": made.label, "external_id": external_id}
-            await audit.record(connection, caller, "upstream_key.create", target=made.id, details=details)
+            audit.record(connection, caller, "upstream_key.create", target=made.id, details=details)
             return 201, made
         same_secret = await services.vault.holds(connection, tenant_id, stored.id, api_key)
     if not same_secret or stored.reference != body.reference:
@@ -170,5 +170,5 @@ async def _upsert(
         key = await services.vault.change(
             connection, tenant_id, stored.id, label=body.label, default=body.default
         )
-        await audit.record(connection, caller, "upstream_key.update", target=key.id, details=wanted)
+        audit.record(connection, caller, "upstream_key.update", target=key.id, details=wanted)
         return 200, key

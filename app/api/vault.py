@@ -113,9 +113,7 @@ async def create_upstream_key(
             reference=body.reference,
         )
         await schedule.enrol(connection, tenant_id, key.id)
-        await audit.record(
-            connection, caller, "upstream_key.create", target=key.id, details={"label": key.label}
-        )
+        audit.record(connection, caller, "upstream_key.create", target=key.id, details={"label": key.label})
         made = UpstreamKeyOut.of(key)
         location = f"/tenants/{tenant_id}/upstream-keys/{key.id}"
         await keep_answer(
@@ -171,7 +169,7 @@ async def update_upstream_key(
             connection, tenant_id, key_id, label=wanted.label, default=wanted.default
         )
         details = wanted.model_dump(exclude_none=True)
-        await audit.record(connection, caller, "upstream_key.update", target=key_id, details=details)
+        audit.record(connection, caller, "upstream_key.update", target=key_id, details=details)
         return UpstreamKeyOut.of(key)
 
 
@@ -233,5 +231,5 @@ async def delete_upstream_key(
         await schedule.make_due(connection, tenant_id, key_id)  # so that who looks at it hears of it
         await services.vault.delete(connection, tenant_id, key_id)
         details = {"living_rentals": living}
-        await audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)
+        audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)
         await keep_answer(connection, request, status=204, body=None)

@@ -159,7 +159,7 @@ async def create_webhook(
             events=_names(body.events),
             description=body.description,
         )
-        await audit.record(connection, caller, "webhook.create", target=webhook.id)
+        audit.record(connection, caller, "webhook.create", target=webhook.id)
         made = NewWebhook.model_validate({**webhook.shown, "secret": secret})
         location = f"/webhooks/{webhook.id}"
         await _keep(connection, request, made, status=201, location=location)
@@ -206,7 +206,7 @@ async def update_webhook(
         changed = await repository.change(connection, caller.tenant_id, webhook_id, values)
         if values:
             details = {"changed": sorted(values)}
-            await audit.record(connection, caller, "webhook.update", target=webhook_id, details=details)
+            audit.record(connection, caller, "webhook.update", target=webhook_id, details=details)
     return WebhookOut.of(changed)
 
 
@@ -220,7 +220,7 @@ async def delete_webhook(webhook_id: UUID, caller: Manager, services: Wired, req
     """Tell an endpoint of nothing more, and forget its deliveries."""
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         await repository.delete(connection, caller.tenant_id, webhook_id)
-        await audit.record(connection, caller, "webhook.delete", target=webhook_id)
+        audit.record(connection, caller, "webhook.delete", target=webhook_id)
         await keep_answer(connection, request, status=204, body=None)
 
 
@@ -235,7 +235,7 @@ async def test_webhook(webhook_id: UUID, caller: Manager, services: Wired, reque
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         await repository.get(connection, caller.tenant_id, webhook_id)
         row = await deliveries.add_test(connection, caller.tenant_id, webhook_id, "webhook.test", TEST_DATA)
-        await audit.record(connection, caller, "webhook.test", target=webhook_id)
+        audit.record(connection, caller, "webhook.test", target=webhook_id)
         queued = Delivery.of(row)
         await _keep(connection, request, queued, status=202)
     return queued
@@ -255,7 +255,7 @@ async def rotate_webhook_secret(
         webhook, secret = await repository.rotate_secret(
             connection, services.keyring, caller.tenant_id, webhook_id
         )
-        await audit.record(connection, caller, "webhook.rotate_secret", target=webhook_id)
+        audit.record(connection, caller, "webhook.rotate_secret", target=webhook_id)
         made = NewWebhook.model_validate({**webhook.shown, "secret": secret})
         await _keep(connection, request, made, status=200)
     return made
@@ -297,7 +297,7 @@ async def retry_webhook_delivery(
         await repository.get(connection, caller.tenant_id, webhook_id)
         row = await deliveries.retry(connection, caller.tenant_id, webhook_id, delivery_id)
         details = {"delivery_id": str(delivery_id)}
-        await audit.record(connection, caller, "webhook.retry", target=webhook_id, details=details)
+        audit.record(connection, caller, "webhook.retry", target=webhook_id, details=details)
         queued = Delivery.of(row)
         await _keep(connection, request, queued, status=202)
     return queued
@@ -319,7 +319,7 @@ async def retry_webhook(
         await repository.get(connection, caller.tenant_id, webhook_id)
         count = await deliveries.retry_since(connection, caller.tenant_id, webhook_id, body.since)
         details = {"since": body.since.isoformat(), "deliveries": count}
-        await audit.record(connection, caller, "webhook.retry", target=webhook_id, details=details)
+        audit.record(connection, caller, "webhook.retry", target=webhook_id, details=details)
         queued = RetriesQueued(deliveries=count)
         await _keep(connection, request, queued, status=202)
     return queued

@@ -9,11 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import WORKER_ACTOR, Caller
 from app.audit.models import audit_logs, upstream_usage
+from app.closing import ClosingWrite, Turn, at_commit
 from app.database import new_id
 
 SUCCEEDED = "succeeded"
@@ -48,20 +50,24 @@ class Entry:
     details: Mapping[str, Any] | None = None
 
 
-_INSERT = sa.text("""
+_INSERT = ClosingWrite(
+    Turn.AUDIT,
+    """
     with entries as (
-        select * from jsonb_to_recordset(:entries)
+        select * from jsonb_to_recordset(%(entries)s)
             as e (id uuid, action text, target text, outcome text, details jsonb)
     ), waits as (
-        insert into audit_unsealed (tenant_id, audit_id) select :tenant_id, id from entries
+        insert into audit_unsealed (tenant_id, audit_id) select %(tenant_id)s, id from entries
     )
     insert into audit_logs (tenant_id, id, actor, action, target, outcome, address, request_id, details)
-    select :tenant_id, id, :actor, action, target, outcome, :address, :request_id, details from entries
-""").bindparams(sa.bindparam("tenant_id", type_=sa.Uuid), sa.bindparam("entries", type_=JSONB))
+    select %(tenant_id)s, id, %(actor)s, action, target, outcome, %(address)s, %(request_id)s, details
+    from entries
+    """,
+)
 """Writes rows, and notes that they wait for their seal: a row that came past this is found by verifying."""
 
 
-async def record(
+def record(
     connection: AsyncConnection,
     caller: Caller,
     action: str,
@@ -70,12 +76,12 @@ async def record(
     outcome: str = SUCCEEDED,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one row, as `Entry` has it, in the transaction of the change that it tells of."""
-    await record_all(connection, caller, [Entry(action, target, outcome, details)])
+    """Write one row, as `Entry` has it, with the commit of the change that it tells of."""
+    record_all(connection, caller, [Entry(action, target, outcome, details)])
 
 
-async def record_all(connection: AsyncConnection, caller: Caller, entries: Sequence[Entry]) -> None:
-    """Write rows in the transaction of the changes that they tell of."""
+def record_all(connection: AsyncConnection, caller: Caller, entries: Sequence[Entry]) -> None:
+    """Write rows with the commit of the changes that they tell of."""
     if not entries:
         return
     rows = [
@@ -93,9 +99,9 @@ async def record_all(connection: AsyncConnection, caller: Caller, entries: Seque
         "actor": caller.actor,
         "address": caller.address,
         "request_id": caller.request_id,
-        "entries": rows,
+        "entries": Jsonb(rows),
     }
-    await connection.execute(_INSERT, given)
+    at_commit(connection, _INSERT, given)
 
 
 async def listed(
@@ -165,7 +171,7 @@ async def seal_past_hours(connection: AsyncConnection, tenant_id: UUID) -> int:
         )
     ).all()
     for row in rows:
-        await record(
+        record(
             connection,
             Caller(tenant_id, WORKER_ACTOR),
             "upstream.calls",

@@ -65,7 +65,7 @@ def create_tenant(name: str, spend_limit: SpendLimit = None) -> None:
     async def work(built: Services) -> UUID:
         async with built.database.transaction(PLATFORM) as connection:
             made = await tenants.create_tenant(connection, name=name, spend_limit=limit)
-            await audit.record(connection, Caller(made.id, SHELL), "tenant.create", target=made.id)
+            audit.record(connection, Caller(made.id, SHELL), "tenant.create", target=made.id)
             return made.id
 
     typer.echo(with_services(work))
@@ -103,9 +103,7 @@ def _set_status(tenant_id: UUID, status: str) -> None:
         async with built.database.transaction(PLATFORM) as connection:
             await tenants.change_tenant(connection, tenant_id, {"status": status})
             caller = Caller(tenant_id, SHELL)
-            await audit.record(
-                connection, caller, "tenant.update", target=tenant_id, details={"status": status}
-            )
+            audit.record(connection, caller, "tenant.update", target=tenant_id, details={"status": status})
 
     with_services(work)
     out.print(f"{tenant_id} is {status}.")
@@ -129,7 +127,7 @@ def create_key(
             )
             details = {"name": key.name, "scopes": list(key.scopes)}
             caller = Caller(tenant_id, SHELL)
-            await audit.record(connection, caller, "api_key.create", target=key.id, details=details)
+            audit.record(connection, caller, "api_key.create", target=key.id, details=details)
             return token
 
     typer.echo(with_services(work))
@@ -162,7 +160,7 @@ def revoke_key(tenant_id: TenantId, key_id: UUID) -> None:
     async def work(built: Services) -> None:
         async with built.database.transaction(Access.tenant(tenant_id)) as connection:
             await tenants.revoke_api_key(connection, tenant_id, key_id)
-            await audit.record(connection, Caller(tenant_id, SHELL), "api_key.revoke", target=key_id)
+            audit.record(connection, Caller(tenant_id, SHELL), "api_key.revoke", target=key_id)
 
     with_services(work)
     out.print(f"{key_id} is revoked.")
@@ -187,7 +185,7 @@ def add_upstream_key(
                 connection, tenant_id, label=label, api_key=api_key.strip(), default=None
             )
             await schedule.enrol(connection, tenant_id, stored.id)
-            await audit.record(connection, Caller(tenant_id, SHELL), "upstream_key.create", target=stored.id)
+            audit.record(connection, Caller(tenant_id, SHELL), "upstream_key.create", target=stored.id)
             return stored.id
 
     typer.echo(with_services(work))

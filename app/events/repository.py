@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
+from app.closing import ClosingWrite, Turn, at_commit
 from app.database import new_id
 from app.errors import CursorExpired
 from app.events.models import event_heads, events
@@ -21,26 +22,26 @@ from app.telemetry import traces
 
 Row = sa.Row[*tuple[Any, ...]]
 
-_INSERT = sa.text("""
+_INSERT = ClosingWrite(
+    Turn.EVENTS,
+    """
     with head as (
-        insert into event_heads as h (tenant_id, position) values (:tenant_id, 1)
+        insert into event_heads as h (tenant_id, position) values (%(tenant_id)s, 1)
         on conflict (tenant_id) do update set position = h.position + 1
         returning position
     )
     insert into events (tenant_id, id, position, type, rental_id, actor, data, traceparent)
-    select :tenant_id, :id, position, :type, :rental_id, :actor, :data, :traceparent from head
-    returning pg_notify(:channel, :topics)
-""").bindparams(
-    sa.bindparam("tenant_id", type_=sa.Uuid),
-    sa.bindparam("id", type_=sa.Uuid),
-    sa.bindparam("rental_id", type_=sa.Uuid),
-    sa.bindparam("data", type_=JSONB),
+    select %(tenant_id)s, %(id)s, position,
+        %(type)s, %(rental_id)s::uuid, %(actor)s, %(data)s, %(traceparent)s
+    from head
+    returning pg_notify(%(channel)s, %(topics)s)
+    """,
 )
 """Gives the event the tenant's next position. The head's row stays locked until the commit, so positions are
 given in the order of commit, and a reader who follows them never misses one that commits late."""
 
 
-async def emit(
+def emit(
     connection: AsyncConnection,
     caller: Caller,
     event_type: EventType,
@@ -48,19 +49,19 @@ async def emit(
     *,
     rental_id: UUID | None = None,
 ) -> None:
-    """Write an event in the transaction of the change; `data` is JSON as a caller would read it."""
+    """Write an event with the commit of the change; `data` is JSON as a caller would read it."""
     row = {
         "tenant_id": caller.tenant_id,
         "id": new_id(),
         "type": event_type.value,
         "rental_id": rental_id,
         "actor": caller.actor,
-        "data": dict(data),
+        "data": Jsonb(dict(data)),
         "traceparent": traces.headers().get(traces.TRACEPARENT),
         "channel": CHANNEL,
         "topics": str(caller.tenant_id) if rental_id is None else f"{caller.tenant_id} {rental_id}",
     }
-    await connection.execute(_INSERT, row)
+    at_commit(connection, _INSERT, row)
 
 
 async def of_rental(

@@ -82,7 +82,7 @@ async def _insert(
     )
     row = (await connection.execute(statement.returning(messages))).one()
     data = _message(row).model_dump(mode="json")
-    await events.emit(connection, caller, EventType.SMS_RECEIVED, data, rental_id=rental_id)
+    events.emit(connection, caller, EventType.SMS_RECEIVED, data, rental_id=rental_id)
 
 
 async def after(

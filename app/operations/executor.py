@@ -131,7 +131,7 @@ class Executor(Generic[S]):
             operation = await intend(connection)
             turn = await self._turns.take(connection, operation)
             entries = [*(notes or ()), ledger.accepted(operation), *(turn.entries if turn else ())]
-            await audit.record_all(connection, caller, entries)
+            audit.record_all(connection, caller, entries)
         if notes is not None:
             notes.clear()
         shown: list[S] = []
@@ -258,7 +258,7 @@ class Executor(Generic[S]):
             await (schedule.make_due if look else schedule.lock)(connection, tenant_id, key_id)
             reached = await write(connection)
             if reached is not None:  # else another process has the operation, and with it perhaps the lane
-                await lane.release(connection, tenant_id, key_id, operation.id)
+                lane.release(connection, tenant_id, key_id, operation.id)
             return reached
 
     async def _made(

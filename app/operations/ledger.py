@@ -142,8 +142,8 @@ async def settle(
         return None
     if settled:
         spent = None if state is State.SUCCEEDED else operation.charged_before
-        await spending.settle(connection, operation.tenant_id, operation.id, spent=spent)
-    await audit.record(
+        spending.settle(connection, operation.tenant_id, operation.id, spent=spent)
+    audit.record(
         connection,
         operation.caller,
         f"operation.{operation.kind}",

@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.closing import ClosingWrite, Turn, at_commit
 from app.database import Money
 from app.errors import PriceUnknown, SpendLimitExceeded
 from app.operations.models import spending_months
@@ -87,32 +88,31 @@ async def hold(
     )
 
 
-_SETTLE = sa.text("""
+_SETTLE = ClosingWrite(
+    Turn.SPENDING,
+    """
     with was as (
-        select month, state, amount, coalesce(:spent, amount) as spent from spending_holds
-        where tenant_id = :tenant_id and operation_id = :operation_id
-            and (state = 'held' or state = 'released' and :spent is null)
+        select month, state, amount, coalesce(%(spent)s::numeric, amount) as spent from spending_holds
+        where tenant_id = %(tenant_id)s and operation_id = %(operation_id)s
+            and (state = 'held' or state = 'released' and %(spent)s::numeric is null)
         for update
     ), now as (
         update spending_holds h
         set state = case when was.spent > 0 then 'spent' else 'released' end,
             amount = case when was.spent > 0 then was.spent else h.amount end
-        from was where h.tenant_id = :tenant_id and h.operation_id = :operation_id
+        from was where h.tenant_id = %(tenant_id)s and h.operation_id = %(operation_id)s
     )
     update spending_months m
     set held = m.held - case when was.state = 'held' then was.amount else 0 end, spent = m.spent + was.spent
-    from was where m.tenant_id = :tenant_id and m.month = was.month
-""").bindparams(
-    sa.bindparam("tenant_id", type_=sa.Uuid),
-    sa.bindparam("operation_id", type_=sa.Uuid),
-    sa.bindparam("spent", type_=Money),
+    from was where m.tenant_id = %(tenant_id)s and m.month = was.month
+    """,
 )
 
 
-async def settle(
+def settle(
     connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, *, spent: Decimal | None
 ) -> None:
-    """Spend or release what an operation holds, once; an operation without a hold is none of its business.
+    """Spend or release with the commit what an operation holds, once; one without a hold is left alone.
 
     A released hold may still be spent whole: an order that was thought not made can turn up late.
 
@@ -120,7 +120,7 @@ async def settle(
         spent: how much of it was spent, in US dollars; None means all.
     """
     values = {"tenant_id": tenant_id, "operation_id": operation_id, "spent": spent}
-    await connection.execute(_SETTLE, values)
+    at_commit(connection, _SETTLE, values)
 
 
 def _this(tenant_id: UUID, month: date) -> tuple[sa.ColumnElement[bool], ...]:

@@ -78,7 +78,7 @@ class Turns:
             return None
         # Only who has the lane can be sure that no further outcome becomes unknown.
         if await self._mistakable(connection, operation):
-            await lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
+            lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             return None
         try:
             wait = await self._calls.draw(connection, operation.upstream_key_id)
@@ -103,7 +103,7 @@ class Turns:
                     raise UpstreamBusy("The call was given up before its turn came.", retry_after=1)
                 turn = await self.take(connection, operation)
                 if turn is not None:
-                    await audit.record_all(connection, operation.caller, turn.entries)
+                    audit.record_all(connection, operation.caller, turn.entries)
         if turn.refusal is not None:
             raise turn.refusal
         sending = turn.sending
@@ -114,7 +114,7 @@ class Turns:
                 lease = await self._take_lane(connection, operation)
                 sending = None if lease is None else await self._mark_sent(connection, operation, lease)
                 if sending is not None:
-                    await audit.record_all(connection, operation.caller, [sending.entry])
+                    audit.record_all(connection, operation.caller, [sending.entry])
         if sending is None:
             raise UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
         return sending

@@ -121,4 +121,4 @@ async def failed(
         return
     await repository.update(connection, caller.tenant_id, rental_id, auto_prolong_tried_end=rental.expires_at)
     await repository.announce(connection, caller, EventType.RENTAL_AUTO_PROLONG_FAILED, rental_id)
-    await audit.record(connection, caller, "rental.auto_prolong", target=rental_id, outcome=error.code)
+    audit.record(connection, caller, "rental.auto_prolong", target=rental_id, outcome=error.code)

@@ -321,7 +321,7 @@ async def announce(
 ) -> schemas.Rental:
     """Write an event about a rental, which it shows as it is now; returns that."""
     rental = await get(connection, caller.tenant_id, rental_id)
-    await events.emit(connection, caller, event_type, rental.model_dump(mode="json"), rental_id=rental_id)
+    events.emit(connection, caller, event_type, rental.model_dump(mode="json"), rental_id=rental_id)
     return rental
 
 

@@ -48,7 +48,7 @@ async def resolve(
         raise _wrong_order("Only an operation that succeeded, and has candidates, made an order.")
     else:
         settled = await (outcomes.accepted if succeeded else outcomes.failed)(connection, operation)
-    await audit.record(
+    audit.record(
         connection,
         caller,
         "operation.resolve",

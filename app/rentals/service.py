@@ -39,7 +39,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MOST_SEEN = 100_000
-"""Accounts of which a process remembers that they were looked at before."""
+"""Accounts that a process remembers, by the tenant and what it asked for: they were looked at before."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +56,10 @@ class Purchase:
     max_price: Decimal | None = None
     upstream_key_id: UUID | None = None
     metadata: dict[str, str]
+
+
+class _AnotherAccountError(Exception):
+    """The account to rent with is not the one any more that was prepared for."""
 
 
 class Keep(Enum):
@@ -101,7 +105,7 @@ class Rentals:
         self._executor = executor
         self._reader = reader
         self._changes = changes
-        self._seen: set[UUID] = set()
+        self._seen: dict[tuple[UUID, UUID | None], UUID] = {}
 
     async def purchase(self, caller: Caller, wanted: Purchase, claim: Claim | None) -> Outcome:
         """Rent a number, once.
@@ -112,7 +116,11 @@ class Rentals:
         rentable(wanted.period)
         country = await self._catalog.country(wanted.country, caller)
         async with self._calls.noting(caller) as notes:
-            return await self._purchase(caller, wanted, country, claim, notes)
+            try:
+                return await self._purchase(caller, wanted, country, claim, notes)
+            except _AnotherAccountError:
+                self._seen.pop((caller.tenant_id, wanted.upstream_key_id), None)
+                return await self._purchase(caller, wanted, country, claim, notes)
 
     async def _purchase(
         self, caller: Caller, wanted: Purchase, country: Country, claim: Claim | None, notes: list[Entry]
@@ -135,6 +143,9 @@ class Rentals:
         }
 
         async def intend(connection: AsyncConnection) -> Operation:
+            key = await self._vault.chosen(connection, caller.tenant_id, wanted.upstream_key_id)
+            if key.id != key_id:
+                raise _AnotherAccountError
             operation = await ledger.commit_intent(
                 connection,
                 caller,
@@ -155,22 +166,23 @@ class Rentals:
         return Outcome(rental, settled=not reached.is_open)
 
     async def _account(self, caller: Caller, wanted: UUID | None) -> UUID:
-        """The account to rent with, which has been looked at before.
+        """The account to rent with, which has been looked at before; as it was last time, if there was one.
 
         Raises:
             RentgateError: there is none, or it can't be looked at.
         """
+        seen = self._seen.get((caller.tenant_id, wanted))
+        if seen is not None:
+            return seen
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             key = await self._vault.chosen(connection, caller.tenant_id, wanted)
-            if key.id in self._seen:  # once seen, it stays so
-                return key.id
             looks = await schedule.state(connection, caller.tenant_id, key.id)
         if looks is None or looks.looked_at is None:
             # Only what was there before can be told from what this purchase makes.
             await self._reader.read(caller, key.id)
         if len(self._seen) >= MOST_SEEN:
             self._seen.clear()
-        self._seen.add(key.id)
+        self._seen[caller.tenant_id, wanted] = key.id
         return key.id
 
     async def _activate_bought(self, caller: Caller, rental_id: UUID) -> None:
@@ -209,7 +221,7 @@ class Rentals:
                 raise RentalNotActive
             if noted:
                 await repository.describe(connection, caller.tenant_id, rental_id, **noted)
-                await audit.record(
+                audit.record(
                     connection, caller, "rental.update", target=rental_id, details={"changed": sorted(noted)}
                 )
             return await repository.get(connection, caller.tenant_id, rental_id)

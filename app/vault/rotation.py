@@ -276,7 +276,7 @@ class Rotations:
                 .values(wrapped=wrapped, version=version, wrapped_by=home.name)
             )
             details = {"version": version}
-            await audit.record(connection, background(tenant_id), "vault.rotate_keyset", details=details)
+            audit.record(connection, background(tenant_id), "vault.rotate_keyset", details=details)
 
 
 async def _seal_upstream_keys_anew(connection: AsyncConnection, tenant_id: UUID, turn: Turn) -> None:

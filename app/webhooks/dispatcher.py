@@ -172,8 +172,8 @@ async def _disable(connection: AsyncConnection, claimed: Claimed) -> None:
     caller = background(claimed.tenant_id)
     disabled = await repository.disable(connection, claimed.tenant_id, claimed.webhook_id)
     if disabled is not None:
-        await events.emit(connection, caller, EventType.WEBHOOK_DISABLED, disabled.shown)
-        await audit.record(connection, caller, "webhook.disable", target=claimed.webhook_id)
+        events.emit(connection, caller, EventType.WEBHOOK_DISABLED, disabled.shown)
+        audit.record(connection, caller, "webhook.disable", target=claimed.webhook_id)
 
 
 def _outcome(answer: Answer) -> str:

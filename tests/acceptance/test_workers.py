@@ -20,7 +20,7 @@ from tests.acceptance.test_commands import environment
 from tests.conftest import PROJECT, superuser_of
 from tests.served import ServedSandbox
 
-ACCOUNTS, INTERVAL = 6, 0.5
+ACCOUNTS, INTERVAL = 6, 1.0
 TAKEN_OVER_WITHIN = 10.0
 
 EVERY_INTERVAL = {"RENTGATE_SYNC_INTERVAL": str(INTERVAL), "RENTGATE_SYNC_IDLE_INTERVAL": str(INTERVAL)}

@@ -189,7 +189,7 @@ def many_accounts(count: int, seconds: float, *, kill: bool) -> tuple[Lateness, 
         asyncio.run(_move_in(it, count))
         it.start_workers()
         held = "select count(*) from account_looks where looked_at is not null and holder is not null"
-        eventually(lambda: it.query(held)[0][0], lambda found: found == count, seconds=300)
+        eventually(lambda: it.query(held)[0][0], lambda found: found == count, seconds=900)
         time.sleep(3 * INTERVAL)
         size = _sizes(it)
         lateness = _lateness(it, count, seconds)

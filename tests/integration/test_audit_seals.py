@@ -28,7 +28,7 @@ async def written(house: House, count: int) -> None:
     """Some rows, each in a transaction of its own, and sealed."""
     for n in range(count):
         async with house.database.transaction(house.tenant) as connection:
-            await audit.record(connection, house.caller, "test.write", target=str(n), details={"n": n})
+            audit.record(connection, house.caller, "test.write", target=str(n), details={"n": n})
     await sealed(house)
 
 
@@ -55,7 +55,7 @@ def test_an_honest_trail_has_no_finding(open_house: OpenHouse, run: Run) -> None
             await written(house, 3)
             await written(house, 2)
             async with house.database.transaction(house.tenant) as connection:
-                await audit.record(connection, house.caller, "test.wait")
+                audit.record(connection, house.caller, "test.wait")
             verdict = await checked(house)
             assert (found(verdict), verdict.checked, verdict.waiting) == ([], 5, 1)
             assert await sealed(house) == 1
@@ -70,7 +70,7 @@ def test_sealers_at_once_make_one_chain(open_house: OpenHouse, run: Run) -> None
 
             async def write(n: int) -> None:
                 async with house.database.transaction(house.tenant) as connection:
-                    await audit.record(connection, house.caller, "test.write", target=str(n))
+                    audit.record(connection, house.caller, "test.write", target=str(n))
 
             await asyncio.gather(*(write(n) for n in range(40)), *(sealed(house) for _ in range(8)))
             await sealed(house)

@@ -27,10 +27,10 @@ def test_one_holder_until_it_is_given_back(open_house: OpenHouse) -> None:
             assert renewed is not None
             assert renewed.fence > lease.fence
             async with house.database.transaction(house.tenant) as connection:
-                await lane.release(connection, house.tenant_id, house.key_id, second)
+                lane.release(connection, house.tenant_id, house.key_id, second)
             assert await take(house, second) is None
             async with house.database.transaction(house.tenant) as connection:
-                await lane.release(connection, house.tenant_id, house.key_id, first)
+                lane.release(connection, house.tenant_id, house.key_id, first)
             assert await take(house, second) is not None
 
     asyncio.run(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +14,14 @@ import structlog
 
 from app.accounts import schedule
 from app.audit.caller import background
-from app.database import Access, Database
+from app.database import Access, Database, new_id
 from app.errors import DatabaseUnavailable
+from app.events import repository as events
+from app.events.types import EventType
+from app.operations import ledger, spending
+from app.operations.models import spending_months
+from app.operations.operation import Operation
+from app.operations.states import Kind
 from app.rentals.models import upstream_orders
 from app.sandbox.faults import Fault, FaultKind
 from app.vault.models import upstream_keys
@@ -97,5 +104,40 @@ def test_two_that_wait_for_each_other_are_reported_as_what_they_are(open_house: 
                 )
             assert sum(isinstance(end, DatabaseUnavailable) for end in ended) == 1
             assert [line["log_level"] for line in logs if line["event"] == "database.deadlock"] == ["error"]
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_the_months_spending_keeps_no_event_of_the_tenant_waiting(
+    open_house: OpenHouse,
+) -> None:
+    async def announce(house: House) -> None:
+        async with house.database.transaction(house.tenant) as connection:
+            events.emit(connection, house.caller, EventType.RENTAL_EXPIRING, {})
+
+    async def announce_and_settle(house: House, operation: Operation) -> None:
+        async with house.database.transaction(house.tenant) as connection:
+            events.emit(connection, house.caller, EventType.RENTAL_EXPIRING, {})
+            spending.settle(connection, house.tenant_id, operation.id, spent=None)
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            async with house.database.transaction(house.tenant) as connection:
+                operation = await ledger.commit_intent(
+                    connection,
+                    house.caller,
+                    Kind.CREATE,
+                    upstream_key_id=house.key_id,
+                    rental_id=new_id(),
+                    request={},
+                    price=Decimal(1),
+                )
+            async with house.database.transaction(house.tenant) as connection:
+                await connection.execute(sa.update(spending_months).values(held=spending_months.c.held))
+                settling = asyncio.ensure_future(announce_and_settle(house, operation))
+                await waits_for_a_lock(house.database)
+                async with asyncio.timeout(5):
+                    await announce(house)
+            await settling
 
     asyncio.run(scenario())

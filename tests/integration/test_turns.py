@@ -28,7 +28,7 @@ def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_
                 )
                 await waits_for_a_lock(house.database)
                 await leave_unknown(house)
-                await lane.release(connection, house.tenant_id, house.key_id, holder)
+                lane.release(connection, house.tenant_id, house.key_id, holder)
             outcome = await buying
             assert not outcome.settled
             assert charged(house) == []

@@ -1,0 +1,70 @@
+"""What a transaction writes last: together with its commit, in one round trip, and in one order for all.
+
+Nobody reads these rows again within the transaction that writes them. Some of them are written by many
+transactions at once, such as a tenant's head of events: they are locked for a moment only, and by all in the
+same order, so that no two transactions ever wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.pq import PipelineStatus
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_POSTPONED = "rentgate.postponed"
+
+
+class Turn(IntEnum):
+    """The order in which a transaction's last rows are written."""
+
+    SPENDING = 1
+    AUDIT = 2
+    EVENTS = 3
+    LANE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingWrite:
+    """A statement that is run with the commit; `sql` is as psycopg takes it, with `%(name)s` for values."""
+
+    turn: Turn
+    sql: LiteralString
+
+
+def begin(connection: AsyncConnection) -> None:
+    """Begin with nothing postponed; called at the beginning of every transaction."""
+    connection.info[_POSTPONED] = []
+
+
+def at_commit(connection: AsyncConnection, write: ClosingWrite, values: Mapping[str, Any]) -> None:
+    """Have something written when the transaction commits; if that fails, it doesn't commit."""
+    connection.info[_POSTPONED].append((write, values))
+
+
+async def commit(connection: AsyncConnection) -> None:
+    """Write what was postponed, and commit.
+
+    Raises:
+        psycopg.Error: it could not be written; nothing is committed, unless the connection was lost.
+        sqlalchemy.exc.DBAPIError: likewise.
+    """
+    postponed = connection.info.pop(_POSTPONED)
+    if postponed:
+        raw = await connection.get_raw_connection()
+        driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
+        try:
+            async with driver.pipeline():
+                for write, values in sorted(postponed, key=lambda one: one[0].turn):
+                    await driver.execute(write.sql, values)
+                await driver.execute("commit")
+        except BaseException:
+            # What is broken, or was left in the middle of the pipeline, may not go back to the pool.
+            if driver.closed or driver.pgconn.pipeline_status != PipelineStatus.OFF:
+                await connection.invalidate()
+            raise
+    await connection.commit()
