@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _POSTPONED = "rentgate.postponed"
 
 
-class Turn(IntEnum):
+class Rank(IntEnum):
     """The order in which a transaction's last rows are written."""
 
     SPENDING = 1
@@ -32,7 +32,7 @@ class Turn(IntEnum):
 class ClosingWrite:
     """A statement that is run with the commit; `sql` is as psycopg takes it, with `%(name)s` for values."""
 
-    turn: Turn
+    rank: Rank
     sql: LiteralString
 
 
@@ -59,7 +59,7 @@ async def commit(connection: AsyncConnection) -> None:
         driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
         try:
             async with driver.pipeline():
-                for write, values in sorted(postponed, key=lambda one: one[0].turn):
+                for write, values in sorted(postponed, key=lambda one: one[0].rank):
                     await driver.execute(write.sql, values)
                 await driver.execute("commit")
         except BaseException:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import money_lanes
-from app.closing import ClosingWrite, Turn, at_commit
+from app.closing import ClosingWrite, Rank, at_commit
 
 SEND_WITHIN = 2.0
 """Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
@@ -66,7 +66,7 @@ _TAKE = (
 )
 
 _RELEASE = ClosingWrite(
-    Turn.LANE,
+    Rank.LANE,
     """
     update money_lanes set holder = null
     where tenant_id = %(tenant)s and upstream_key_id = %(account)s and holder = %(holder)s

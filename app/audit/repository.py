@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import WORKER_ACTOR, Caller
 from app.audit.models import audit_logs, upstream_usage
-from app.closing import ClosingWrite, Turn, at_commit
+from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
 
 SUCCEEDED = "succeeded"
@@ -51,7 +51,7 @@ class Entry:
 
 
 _INSERT = ClosingWrite(
-    Turn.AUDIT,
+    Rank.AUDIT,
     """
     with entries as (
         select * from jsonb_to_recordset(%(entries)s)

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.closing import ClosingWrite, Turn, at_commit
+from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
 from app.errors import CursorExpired
 from app.events.models import event_heads, events
@@ -23,7 +23,7 @@ from app.telemetry import traces
 Row = sa.Row[*tuple[Any, ...]]
 
 _INSERT = ClosingWrite(
-    Turn.EVENTS,
+    Rank.EVENTS,
     """
     with head as (
         insert into event_heads as h (tenant_id, position) values (%(tenant_id)s, 1)

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Turn, at_commit
+from app.closing import ClosingWrite, Rank, at_commit
 from app.database import Money
 from app.errors import PriceUnknown, SpendLimitExceeded
 from app.operations.models import spending_months
@@ -89,7 +89,7 @@ async def hold(
 
 
 _SETTLE = ClosingWrite(
-    Turn.SPENDING,
+    Rank.SPENDING,
     """
     with was as (
         select month, state, amount, coalesce(%(spent)s::numeric, amount) as spent from spending_holds

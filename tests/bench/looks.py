@@ -190,7 +190,7 @@ def many_accounts(count: int, seconds: float, *, kill: bool) -> tuple[Lateness, 
         it.start_workers()
         held = "select count(*) from account_looks where looked_at is not null and holder is not null"
         eventually(lambda: it.query(held)[0][0], lambda found: found == count, seconds=900)
-        time.sleep(3 * INTERVAL)
+        eventually(lambda: _events_meanwhile(it), lambda news: news == 0, seconds=900)
         size = _sizes(it)
         lateness = _lateness(it, count, seconds)
         grown = {name: bytes_now - size[name] for name, bytes_now in _sizes(it).items()}
@@ -232,6 +232,13 @@ async def _move_in(it: House, count: int) -> None:
             await asyncio.gather(*(one(n) for n in range(first, min(count, first + 10))))
     for order in it.sandbox.sandbox.world.living.values():
         _activate(order)
+
+
+def _events_meanwhile(it: House) -> int:
+    """How many events there are after a while that weren't there before: what moving in has left to do."""
+    before = it.query("select count(*) from events")[0][0]
+    time.sleep(3 * INTERVAL)
+    return int(it.query("select count(*) from events")[0][0] - before)
 
 
 def _lateness(it: House, count: int, seconds: float) -> Lateness:
