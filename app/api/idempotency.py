@@ -106,7 +106,8 @@ async def _claim(request: Request, caller: Caller, key: str) -> Claim | Remember
     scope = request.scope
     line = f"{request.method} {scope['path']}?".encode() + scope["query_string"]
     asked = line + b"\n" + canonical(await request.body())
-    longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 10
+    # A claim that lapses too soon costs its request a 409, never a second purchase.
+    longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 5
     await services.keyring.make_ready(services.database)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         fingerprint = await services.keyring.fingerprint(connection, "request", asked)

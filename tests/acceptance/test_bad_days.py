@@ -93,7 +93,11 @@ def test_a_frozen_database_is_told_as_away(tmp_path: Path, sandbox: ServedSandbo
 def test_killed_in_the_middle_of_a_purchase_it_buys_once_and_loses_nothing(
     settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox, delay: float
 ) -> None:
-    settings |= {"RENTGATE_UPSTREAM_TIMEOUT": "1", "RENTGATE_RECONCILE_SECONDS": "2"}
+    settings |= {
+        "RENTGATE_UPSTREAM_TIMEOUT": "1",
+        "RENTGATE_PURCHASE_WAIT": "1",
+        "RENTGATE_RECONCILE_SECONDS": "2",
+    }
     with running_gateway(tmp_path / "first", **settings) as gateway, gateway.client(ADMIN_TOKEN) as admin:
         tenant = Tenant.create(gateway.client, admin, sandbox)
         tenant.http.get("/countries/RU/services")

@@ -130,7 +130,7 @@ class Scene:
 def scene(settings: dict[str, str], postgres: str, tmp_path: Path, sandbox: ServedSandbox) -> Scene:
     settings |= {
         "RENTGATE_UPSTREAM_TIMEOUT": "1",
-        "RENTGATE_PURCHASE_WAIT": "5",  # longer than any point is held, so that the caller waits when it dies
+        "RENTGATE_PURCHASE_WAIT": "3",  # longer than any point is held, so that the caller waits when it dies
         "RENTGATE_RECONCILE_SECONDS": "1.5",
     }
     database = make_url(settings["RENTGATE_DATABASE_URL"]).database
