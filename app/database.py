@@ -107,7 +107,7 @@ _BEGIN_AS = (
     "begin; select set_config('role', '{role}', true), set_config('rentgate.tenant_id', '{tenant_id}', true),"
     " set_config('rentgate.token_hash', '{token_hash}', true), set_config('lock_timeout', '10s', true),"
     " set_config('statement_timeout', '20s', true),"
-    " set_config('idle_in_transaction_session_timeout', '30s', true)"
+    " set_config('idle_in_transaction_session_timeout', '5s', true)"
 )
 """Begins a transaction in somebody's name, in one round trip: two statements, and so without parameters.
 What is put in is a role's name, an id and a hash in hex, none of which can hold a quote. The server ends what

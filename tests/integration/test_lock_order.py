@@ -141,3 +141,23 @@ def test_who_waits_for_the_months_spending_keeps_no_event_of_the_tenant_waiting(
             await settling
 
     asyncio.run(scenario())
+
+
+def test_who_stands_still_in_a_transaction_is_ended_before_others_give_up(open_house: OpenHouse) -> None:
+    async def stand_still(house: House, standing: asyncio.Event) -> None:
+        async with house.database.transaction(house.tenant) as connection:
+            await schedule.lock(connection, house.tenant_id, house.key_id)
+            standing.set()
+            await asyncio.sleep(8)
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            standing = asyncio.Event()
+            holder = asyncio.ensure_future(stand_still(house, standing))
+            await standing.wait()
+            async with house.database.transaction(house.tenant) as connection:
+                await schedule.lock(connection, house.tenant_id, house.key_id)
+            with pytest.raises(DatabaseUnavailable):
+                await holder
+
+    asyncio.run(scenario())
