@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import secrets
 import threading
 import time
 from decimal import Decimal
@@ -22,6 +24,7 @@ class ServedSandbox:
         self._listener = bound("127.0.0.1", 0)
         self._server = server(self._app, grace=1)
         self._server.config.lifespan = "off"  # it has none, and uvicorn would complain of its sudden end
+        self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"{self.base}/rent.php"
@@ -35,6 +38,16 @@ class ServedSandbox:
     def add_account(self, api_key: str, balance: Decimal) -> None:
         """Make an account."""
         self.sandbox.world.accounts[api_key] = Account(api_key, balance)
+
+    def new_key(self) -> str:
+        """A secret no account has yet. No two end alike: by its end the sandbox's records name an account."""
+        return f"account-{secrets.token_hex(10)}{next(self._numbers):04x}"
+
+    def new_account(self, balance: Decimal = Decimal(500)) -> str:
+        """Make an account; its key."""
+        api_key = self.new_key()
+        self.add_account(api_key, balance)
+        return api_key
 
     def _serve(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._listener]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class Tenant:
         """Make a tenant, an API key, and an account unless told otherwise."""
         tenant_id = ok(admin.post("/tenants", json={"name": "test", **body}), 201)["id"]
         key = ok(admin.post(f"/tenants/{tenant_id}/api-keys", json={"name": "all", "scopes": SCOPES}), 201)
-        upstream_key = upstream_key or f"upstream-{secrets.token_hex(12)}"
+        upstream_key = upstream_key or sandbox.new_key()
         sandbox.add_account(upstream_key, Decimal(500))
         made = cls(tenant_id, client(key["token"]), admin, sandbox, upstream_key, "", key["token"])
         if with_account:

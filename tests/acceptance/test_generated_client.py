@@ -63,8 +63,7 @@ def test_the_whole_journey(gateway: Gateway, sandbox: ServedSandbox) -> None:
         body=models.ApiKeyRequest(name="all", scopes=[models.Scope(scope) for scope in SCOPES]),
     )
     client = client_of(base_url=gateway.url, token=key.token)
-    upstream_key = f"generated-{tenant.id}"
-    sandbox.add_account(upstream_key, Decimal(500))
+    upstream_key = sandbox.new_account()
     call(
         "upstream_keys",
         "create_upstream_key",

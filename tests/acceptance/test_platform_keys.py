@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from decimal import Decimal
 
 import httpx
 import pytest
@@ -86,12 +85,10 @@ def test_it_pushes_and_rotates_upstream_keys(
 ) -> None:
     client = holding["vault:write"]
     path = f"/tenants/{tenant.id}/upstream-keys"
-    secret = f"platform-{secrets.token_hex(8)}"
-    sandbox.add_account(secret, Decimal(10))
+    secret = sandbox.new_account()
     stored = ok(client.post(path, json={"label": "pushed", "api_key": secret}), 201)
     assert {key["id"] for key in ok(client.get(path))["items"]} == {stored["id"], tenant.upstream_key_id}
-    fresh = f"platform-{secrets.token_hex(8)}"
-    sandbox.add_account(fresh, Decimal(10))
+    fresh = sandbox.new_account()
     ok(client.put(f"{path}/{stored['id']}/secret", json={"api_key": fresh, "force": True}))
     assert client.delete(f"{path}/{stored['id']}").status_code == 204
     for other in ("tenants:manage", "audit:read"):

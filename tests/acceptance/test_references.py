@@ -121,12 +121,6 @@ def status_of(tenant: Tenant) -> str:
     return str(found["status"])
 
 
-def new_account(sandbox: ServedSandbox) -> str:
-    secret = f"account-{secrets.token_hex(10)}"
-    sandbox.add_account(secret, Decimal(500))
-    return secret
-
-
 def dumped(postgres: str, app_url: str) -> str:
     """All that a superuser sees in the gateway's database."""
     url = make_url(postgres).set(database=make_url(app_url).database)
@@ -168,7 +162,7 @@ def test_the_kinds_of_sources(
         aws_access_key_id="testing",
         aws_secret_access_key="testing",
     )
-    whole, field, old = new_account(sandbox), new_account(sandbox), new_account(sandbox)
+    whole, field, old = sandbox.new_account(), sandbox.new_account(), sandbox.new_account()
     manager.create_secret(Name="acme/whole", SecretString=whole)
     manager.create_secret(Name="acme/fields", SecretString=json.dumps({"key": field}))
     kv.put("old/acme/key", value=old)
@@ -311,7 +305,7 @@ def test_a_value_that_is_replaced_at_its_source_is_tried_and_used(
 ) -> None:
     made = referred(acme, f"vault:{place}#api_key")
     acme.rent()
-    same_account(acme, f"replaced-{secrets.token_hex(8)}")
+    same_account(acme, acme.sandbox.new_key())
     kv.put(place, api_key=acme.upstream_key)
     at = f"/tenants/{acme.id}/upstream-keys/{made['id']}"
     wanted = (acme.upstream_key[-4:], "active")
@@ -334,7 +328,7 @@ def test_a_value_of_another_account_is_refused_until_it_is_mended(
     acme.until(rental["id"], status="active")
     # Another account that nobody has stored, and then one that another tenant has stored.
     other = Tenant.create(house.client, chief, sandbox)
-    for wrong in (new_account(sandbox), other.upstream_key, "nobody-knows-me"):
+    for wrong in (sandbox.new_account(), other.upstream_key, "nobody-knows-me"):
         kv.put(place, api_key=wrong)
         eventually(lambda: status_of(acme), lambda status: status == "rejected")
         problem(acme.buy(), 502, "upstream_key_rejected")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -24,25 +22,20 @@ def vault(gateway: Gateway, admin: httpx.Client) -> Iterator[httpx.Client]:
         yield client
 
 
-def new_account(sandbox: ServedSandbox) -> str:
-    secret = f"platform-{secrets.token_hex(8)}"
-    sandbox.add_account(secret, Decimal(10))
-    return secret
-
-
 def test_it_is_made_once_and_replaced_after_a_trial(
     vault: httpx.Client, tenant: Tenant, sandbox: ServedSandbox
 ) -> None:
     keys = f"/tenants/{tenant.id}/upstream-keys"
     at = f"/tenants/{tenant.id}/upstream-keys-by-external-id/secret"
-    body = {"label": "pushed", "api_key": new_account(sandbox)}
+    body = {"label": "pushed", "api_key": sandbox.new_account()}
     answer = vault.put(at, json=body)
     made = ok(answer, 201)
     assert answer.headers["location"] == f"{keys}/{made['id']}"
     assert (made["external_id"], made["default"], made["label"]) == ("secret", False, "pushed")
-    assert ok(vault.put(at, json=body)) == made
+    again = ok(vault.put(at, json=body))
+    assert again == {**made, "last_used_at": again["last_used_at"]}  # looks have begun
     problem(vault.put(at, json={**body, "api_key": "nobody-knows-me"}), 502, "upstream_key_rejected")
-    fresh = new_account(sandbox)
+    fresh = sandbox.new_account()
     replaced = ok(vault.put(at, json={"label": "renamed", "api_key": fresh, "default": True}))
     assert replaced["id"] == made["id"]
     assert (replaced["label"], replaced["default"], replaced["last_four"]) == ("renamed", True, fresh[-4:])
@@ -61,11 +54,11 @@ def test_external_ids_are_the_tenants_own_and_accounts_are_not(
     vault: httpx.Client, make_tenant: MakeTenant, sandbox: ServedSandbox
 ) -> None:
     one, other = make_tenant(), make_tenant()
-    body = {"label": "pushed", "api_key": new_account(sandbox)}
+    body = {"label": "pushed", "api_key": sandbox.new_account()}
     ok(vault.put(f"/tenants/{one.id}/upstream-keys-by-external-id/a", json=body), 201)
     theirs = f"/tenants/{other.id}/upstream-keys-by-external-id/a"
     problem(vault.put(theirs, json=body), 409, "upstream_key_in_use")
-    ok(vault.put(theirs, json={**body, "api_key": new_account(sandbox)}), 201)
+    ok(vault.put(theirs, json={**body, "api_key": sandbox.new_account()}), 201)
     problem(one.http.put(theirs, json=body), 404, "not_found")
 
 
@@ -81,7 +74,7 @@ def test_many_at_once_each_by_itself(
 ) -> None:
     tenant, other = make_tenant(), make_tenant()
     at = f"/tenants/{tenant.id}/upstream-keys-by-external-id"
-    first, second, fresh = new_account(sandbox), new_account(sandbox), new_account(sandbox)
+    first, second, fresh = sandbox.new_account(), sandbox.new_account(), sandbox.new_account()
     items: list[dict[str, Any]] = [
         {"external_id": "first", "label": "a", "api_key": first, "default": True},
         {"external_id": "taken", "label": "b", "api_key": other.upstream_key},
@@ -124,7 +117,7 @@ def test_many_at_once_each_by_itself(
 def test_many_that_are_no_items(vault: httpx.Client, make_tenant: MakeTenant, sandbox: ServedSandbox) -> None:
     tenant, other = make_tenant(), make_tenant()
     at = f"/tenants/{tenant.id}/upstream-keys-by-external-id"
-    good = {"external_id": "a", "label": "a", "api_key": new_account(sandbox)}
+    good = {"external_id": "a", "label": "a", "api_key": sandbox.new_account()}
     for items in ([], [good, {**good, "external_id": "no spaces"}], [good, {"label": "b"}], [good] * 101):
         problem(vault.put(at, json={"items": items}), 422, "invalid_request")
     assert len(ok(vault.get(f"/tenants/{tenant.id}/upstream-keys"))["items"]) == 1

@@ -163,7 +163,7 @@ def test_a_worker_forgets_a_replaced_secret_within_a_second(
     with worker(settings), running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
         tenant = Tenant.create(gateway.client, gateway.client(ADMIN_TOKEN), sandbox)
         eventually(lambda: looks_of(tenant, 0)[tenant.upstream_key[-4:]], lambda looks: len(looks) > 5)
-        old, new = tenant.upstream_key[-4:], f"another-secret-{time.time_ns()}"
+        old, new = tenant.upstream_key[-4:], sandbox.new_key()
         world = sandbox.sandbox.world.accounts
         world[new] = world[tenant.upstream_key]  # both open the account for a while
         at = f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}"

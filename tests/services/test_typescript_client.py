@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -28,8 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_whole_journey(gateway: Gateway, sandbox: ServedSandbox, folder: Path) -> None:
-    upstream_key = f"typescript-{secrets.token_hex(8)}"
-    sandbox.add_account(upstream_key, Decimal(500))
+    upstream_key = sandbox.new_account()
     document = PROJECT / "openapi" / "openapi.json"
     options = ["--default-non-nullable", "false", "-o", "rentgate.d.ts"]
     _run("npx", "--no-install", "openapi-typescript", str(document), *options, cwd=folder)
