@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from app.sandbox import SandboxOptions
 from tests.acceptance.tenant import Tenant
 from tests.conftest import PROJECT, MakeDatabase, new_vault_key
+from tests.ports import free_port
 from tests.served import ServedSandbox
 
 ADMIN_TOKEN = "admin-" + secrets.token_hex(24)
@@ -71,9 +71,7 @@ class Gateway:
 @contextmanager
 def running_gateway(log: Path, *arguments: str, **settings: str) -> Iterator[Gateway]:
     """A gateway in its own process with these settings; ended in order."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     gateway = Gateway(port, log, arguments)
     try:
         gateway.start(settings)
@@ -88,8 +86,8 @@ def _wait_until_it_answers(gateway: Gateway) -> None:
     while time.monotonic() < deadline:
         assert gateway.process.poll() is None, gateway.log.read_text()[-3000:]
         try:
-            httpx.get(f"{gateway.url}/healthz")
-        except httpx.TransportError:
+            httpx.get(f"{gateway.url}/healthz").raise_for_status()
+        except httpx.HTTPError:
             time.sleep(0.05)
         else:
             return

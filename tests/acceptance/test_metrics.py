@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, set
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.acceptance.test_commands import environment
 from tests.conftest import PROJECT, MakeDatabase
+from tests.ports import free_port
 from tests.receiver import receiving
 from tests.served import ServedSandbox
 
@@ -54,9 +54,7 @@ def value(gateway: Gateway, name: str, **labels: str) -> float:
 
 
 def test_what_a_worker_measures_is_shown_by_workers_alone(settings: dict[str, str], tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "app.cli", "worker", "--metrics-port", str(port)]
     worker = subprocess.Popen(command, env=environment(**settings), stdout=subprocess.DEVNULL, cwd=PROJECT)
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, set
 from tests.acceptance.tenant import PURCHASE, Tenant, eventually
 from tests.bench.load import CONNECTIONS, SECONDS, Throughput, load
 from tests.conftest import PROJECT
+from tests.ports import free_port
 from tests.served import ServedSandbox
 
 PURCHASES, WARM_UP = 300, 30
@@ -190,9 +190,7 @@ def _fill(superuser_url: str, tenant: Tenant) -> None:
 @contextmanager
 def _comparison(sandbox: ServedSandbox, tenant: Tenant) -> Iterator[str]:
     """The applications that the gateway is measured beside, in a process like its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "tests.bench.comparison:app", "--port", str(port)]
     environment = {**os.environ, "UPSTREAM_URL": sandbox.url, "UPSTREAM_KEY": tenant.upstream_key}
     process = subprocess.Popen(

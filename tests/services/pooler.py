@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.postgres import SYSTEM_USER
+from tests.ports import free_port
 
 CONFIGURATION = """\
 [databases]
@@ -59,9 +59,7 @@ class Pooler:
 def pooled(url: str, log: Path, *, size: int) -> Iterator[Pooler]:
     """PgBouncer before the database of a `postgresql://` URL, with so many connections to it."""
     direct = make_url(url)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     users = folder / "users"
     users.write_text(f'"{direct.username}" "{direct.password}"\n')

@@ -18,6 +18,7 @@ import pytest
 
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
 from tests.acceptance.tenant import SCOPES, Tenant, eventually, ok, problem
+from tests.ports import free_port
 from tests.served import ServedSandbox
 
 PASSWORD = secrets.token_hex(16)
@@ -30,9 +31,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self._port}/1"
 
     def start(self) -> None:
