@@ -36,7 +36,7 @@ def e164(number: str, *, dial_code: str = "", country: str | None = None) -> str
     if written.startswith("+"):
         readings = [f"+{digits}"]
     elif not code:
-        return _format(_first([f"+{digits}"], phonenumbers.is_valid_number))
+        return _first([f"+{digits}"], phonenumbers.is_valid_number)
     else:
         readings = [f"+{code}{digits}"]
         if digits.startswith(code):
@@ -44,28 +44,27 @@ def e164(number: str, *, dial_code: str = "", country: str | None = None) -> str
     for good in (_is_mobile, phonenumbers.is_valid_number, phonenumbers.is_possible_number):
         found = _first(readings, good)
         if found is not None:
-            return _format(found)
+            return found
     # Number plans change faster than the library: a reading of a plausible length is the upstream's word.
-    plausible = (text for text in readings if SHORTEST_NUMBER < len(text) <= LONGEST_NUMBER + 1)
-    return next(plausible, None)
+    return next(filter(_is_plausible, readings), None)
 
 
 def _is_mobile(number: PhoneNumber) -> bool:
     return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _MOBILE
 
 
-def _first(readings: list[str], good: Callable[[PhoneNumber], bool]) -> PhoneNumber | None:
+def _first(readings: list[str], good: Callable[[PhoneNumber], bool]) -> str | None:
     for text in readings:
         try:
             parsed = phonenumbers.parse(text, None)
         except phonenumbers.NumberParseException:
             continue
-        if good(parsed):
-            return parsed
+        written = str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+        if good(parsed) and _is_plausible(written):
+            return written
     return None
 
 
-def _format(number: PhoneNumber | None) -> str | None:
-    if number is None:
-        return None
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+def _is_plausible(written: str) -> bool:
+    """Whether a plus and digits are as long as a number is; the library has parts of numbers as possible."""
+    return SHORTEST_NUMBER <= len(written) - 1 <= LONGEST_NUMBER

@@ -46,3 +46,7 @@ def test_a_number_of_no_known_plan_is_taken_as_the_upstream_says() -> None:
 @pytest.mark.parametrize("number", ["", "+", "abc", "1", "9" * 30])
 def test_what_is_no_number_is_none(number: str) -> None:
     assert e164(number, dial_code="+7") is None
+
+
+def test_a_part_of_a_number_is_none() -> None:
+    assert e164("0000", country="GB") is None
