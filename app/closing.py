@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
-import psycopg
-from psycopg.pq import PipelineStatus
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.queries import driven
 
 _POSTPONED = "rentgate.postponed"
 
@@ -55,16 +55,8 @@ async def commit(connection: AsyncConnection) -> None:
     """
     postponed = connection.info.pop(_POSTPONED)
     if postponed:
-        raw = await connection.get_raw_connection()
-        driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-        try:
-            async with driver.pipeline():
-                for write, values in sorted(postponed, key=lambda one: one[0].rank):
-                    await driver.execute(write.sql, values)
-                await driver.execute("commit")
-        except BaseException:
-            # What is broken, or was left in the middle of the pipeline, may not go back to the pool.
-            if driver.closed or driver.pgconn.pipeline_status != PipelineStatus.OFF:
-                await connection.invalidate()
-            raise
+        async with driven(connection) as driver, driver.pipeline():
+            for write, values in sorted(postponed, key=lambda one: one[0].rank):
+                await driver.execute(write.sql, values)
+            await driver.execute("commit")
     await connection.commit()

@@ -31,11 +31,12 @@ from app.errors import (
 )
 from app.events import repository as events
 from app.events.types import EventType
+from app.queries import Query
 from app.telemetry import Metrics, traces
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.wire import Order
-from app.vault.service import Vault
+from app.vault.service import StoredKey, Vault
 from app.vault.stored import ACTIVE, REJECTED
 
 T = TypeVar("T")
@@ -184,10 +185,10 @@ class UpstreamCalls:
             await self._pace.wait_for_turn(upstream_key_id)
             await self.make_ready(caller.tenant_id, upstream_key_id)
             async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                api_key = await self.open_key(connection, caller.tenant_id, upstream_key_id)
+                opened = await self._vault.open_secret(connection, caller.tenant_id, upstream_key_id)
         except RentgateError as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
-        return await self.fire(caller, upstream_key_id, method, lambda client: call(client, api_key))
+        return await self.fire(caller, upstream_key_id, method, lambda client: call(client, opened.secret))
 
     async def watch(
         self,
@@ -278,13 +279,13 @@ class UpstreamCalls:
                 why = f"The secret that is at the key's reference now is not taken: {refusal.title}."
                 raise UpstreamKeyRejected(why) from None
 
-    async def open_key(self, connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> str:
-        """The account's plain key, for a call that is made at once.
+    def stored_key(self, tenant_id: UUID, upstream_key_id: UUID) -> Query[StoredKey]:
+        """What is stored of the account's key, for `open_stored`."""
+        return self._vault.stored_key(tenant_id, upstream_key_id)
 
-        Raises:
-            NotFound: it was deleted meanwhile.
-        """
-        return (await self._vault.open_secret(connection, tenant_id, upstream_key_id)).secret
+    async def open_stored(self, connection: AsyncConnection, stored: StoredKey) -> str:
+        """The plain key of what is stored of it, for a call that is made at once."""
+        return (await self._vault.open_stored(connection, stored)).secret
 
     async def fire(
         self,

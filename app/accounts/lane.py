@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import money_lanes
 from app.closing import ClosingWrite, Rank, at_commit
+from app.queries import Query, Statement
 
 SEND_WITHIN = 2.0
 """Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
@@ -40,7 +41,7 @@ def lease_seconds(call_timeout: float) -> float:
 
 _UNTIL = sa.func.clock_timestamp() + sa.bindparam("lasts", type_=sa.Interval)
 
-_TAKE = (
+_TAKE = Statement(
     insert(money_lanes)
     .values(
         tenant_id=sa.bindparam("tenant"),
@@ -74,22 +75,19 @@ _RELEASE = ClosingWrite(
 )
 
 
-async def take(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: float
-) -> Lease | None:
+def taking(tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: float) -> Query[Lease | None]:
     """Take the lane for an operation, or renew what it holds; None while another holds it.
 
-    The deadline is reckoned from before the database answered, so that it is never too late.
+    The deadline is reckoned from before the database was asked, so that it is never too late.
     """
-    asked_at = time.monotonic()
+    send_by = time.monotonic() + SEND_WITHIN
     given = {
         "tenant": tenant_id,
         "account": upstream_key_id,
         "holder": holder,
         "lasts": timedelta(seconds=lease_seconds(call_timeout)),
     }
-    fence = await connection.scalar(_TAKE, given)
-    return None if fence is None else Lease(fence, asked_at + SEND_WITHIN)
+    return Query(_TAKE, given, lambda answer: answer.row and Lease(answer.row.fence, send_by))
 
 
 def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:

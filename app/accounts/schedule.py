@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks, workers
 from app.events.notifications import CHANNEL, TOLD, announce
+from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
 
@@ -33,10 +34,12 @@ class LookState:
     late_seconds: float
 
 
-_LOCK = sa.text("""
-    select case when holder is not null then pg_notify(:channel, upstream_key_id::text) end
-    from account_looks where tenant_id = :tenant and upstream_key_id = :account for update
-""").bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
+_LOCK = Statement(
+    sa.text("""
+        select case when holder is not null then pg_notify(:channel, upstream_key_id::text) end
+        from account_looks where tenant_id = :tenant and upstream_key_id = :account for update
+    """).bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
+)
 
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -51,7 +54,8 @@ async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UU
     out about them is written one after the other, never into each other. The worker that has the account
     hears of it, since what it remembers may not be true any more.
     """
-    await connection.execute(_LOCK, {"tenant": tenant_id, "account": upstream_key_id, "channel": CHANNEL})
+    given = {"tenant": tenant_id, "account": upstream_key_id, "channel": CHANNEL}
+    await run(connection, Query(_LOCK, given, lambda _: None))
 
 
 async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit import repository as audit
@@ -20,6 +21,7 @@ from app.operations import spending
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, error_record, from_row
 from app.operations.states import SPENDING, Kind, State, origins
+from app.queries import Answer, Query, Statement, run, run_together
 
 ATTENDED_SECONDS = 15.0
 """How long a queued operation counts as attended after its process was last heard of."""
@@ -33,31 +35,35 @@ _THIS = (
     operations.c.tenant_id == sa.bindparam("of_tenant"),
     operations.c.id == sa.bindparam("operation"),
 )
-# The statements that every money call runs are made once: making one costs as much as running it.
-
-_INTEND = (
+_INTEND = Statement(
     operations.insert()
     .values(state=State.QUEUED, attended_until=_NOW + timedelta(seconds=ATTENDED_SECONDS))
-    .returning(*COLUMNS)
+    .returning(*COLUMNS),
+    columns=(
+        *("tenant_id", "id", "kind", "upstream_key_id", "rental_id"),
+        *("request", "price", "actor", "request_id"),
+    ),
 )
 
-_MARK_SENT = (
+_MARK_SENT = Statement(
     operations.update()
     .where(*_THIS, operations.c.state == State.QUEUED, operations.c.attended_until > _NOW)
     .values(state=State.SENT, sent_at=_NOW, attended_until=_NOW + sa.bindparam("lasts", type_=sa.Interval))
 )
 
 _SETTLE = {
-    state: operations.update()
-    .where(*_THIS, operations.c.state.in_(origins(state)))
-    .values(
-        state=sa.bindparam("into"),
-        error=sa.bindparam("why"),
-        candidates=sa.bindparam("fitting"),
-        settled_at=_NOW if state in (State.SUCCEEDED, State.FAILED) else None,
-        attended_until=_NOW,
+    state: Statement(
+        operations.update()
+        .where(*_THIS, operations.c.state == sa.any_(sa.literal(sorted(origins(state)), ARRAY(sa.Text))))
+        .values(
+            state=sa.bindparam("into"),
+            error=sa.bindparam("why"),
+            candidates=sa.bindparam("fitting"),
+            settled_at=_NOW if state in (State.SUCCEEDED, State.FAILED) else None,
+            attended_until=_NOW,
+        )
+        .returning(*COLUMNS)
     )
-    .returning(*COLUMNS)
     for state in State
 }
 
@@ -71,8 +77,12 @@ async def commit_intent(
     rental_id: UUID,
     request: Mapping[str, Any],
     price: Decimal | None,
+    checks: Sequence[Query[Any]] = (),
 ) -> Operation:
     """Write down what is about to be done, holding its price against the tenant's limit.
+
+    Args:
+        checks: what is asked in the same round trip; reading an answer raises if it may not be done.
 
     Raises:
         SpendLimitExceeded: the tenant's limit for the month leaves no room for the price.
@@ -90,10 +100,15 @@ async def commit_intent(
         "actor": caller.actor,
         "request_id": caller.request_id,
     }
-    row = (await connection.execute(_INTEND, intent)).one()
-    if kind in SPENDING:
-        await spending.hold(connection, caller.tenant_id, operation_id, price)
-    return from_row(row)
+    intending = Query(_INTEND, intent, lambda answer: from_row(answer.row))
+    if kind not in SPENDING:
+        operation, *_ = await run_together(connection, intending, *checks)
+        return operation
+    holding = spending.holding(caller.tenant_id, operation_id, price)
+    operation, fits, *_ = await run_together(connection, intending, holding, *checks)
+    if not fits:
+        raise await spending.refusal(connection, caller.tenant_id, price)
+    return operation
 
 
 def accepted(operation: Operation) -> Entry:
@@ -113,10 +128,10 @@ async def attend(connection: AsyncConnection, operation: Operation) -> bool:
     return bool(result.rowcount)
 
 
-async def mark_sent(connection: AsyncConnection, operation: Operation, seconds: float) -> bool:
+def marking_sent(operation: Operation, seconds: float) -> Query[bool]:
     """Note that the call is about to be made and ends within `seconds`; False if it may not be made."""
-    result = await connection.execute(_MARK_SENT, _named(operation) | {"lasts": timedelta(seconds=seconds)})
-    return bool(result.rowcount)
+    values = _named(operation) | {"lasts": timedelta(seconds=seconds)}
+    return Query(_MARK_SENT, values, lambda answer: bool(answer.count))
 
 
 async def settle(
@@ -137,8 +152,9 @@ async def settle(
         "why": None if error is None else error_record(error),
         "fitting": None if candidates is None else list(candidates),
     }
-    row = (await connection.execute(_SETTLE[state], _named(operation) | outcome)).one_or_none()
-    if row is None:
+    settling = Query(_SETTLE[state], _named(operation) | outcome, _reached)
+    reached = await run(connection, settling)
+    if reached is None:
         return None
     if settled:
         spent = None if state is State.SUCCEEDED else operation.charged_before
@@ -151,7 +167,7 @@ async def settle(
         outcome=error.code if error is not None else state.value,
         details={"rental_id": str(operation.rental_id)},
     )
-    return from_row(row)
+    return reached
 
 
 async def advance(connection: AsyncConnection, operation: Operation) -> Operation | None:
@@ -236,6 +252,10 @@ async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upst
         )
         .values(absent_seen_at=None)
     )
+
+
+def _reached(answer: Answer) -> Operation | None:
+    return None if answer.row is None else from_row(answer.row)
 
 
 def _named(operation: Operation) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import NotFound, PurchaseNotMade
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, from_row
 from app.operations.states import OPEN, SPENDING, Kind, State
+from app.queries import Query, Statement
 
 LATE_ORDERS = timedelta(days=2)
 """For how long after its call an order that turns up is still looked for an operation to belong to."""
@@ -57,6 +59,36 @@ async def of_account(
     """An account's operations in these open states, oldest first."""
     given = {"tenant": tenant_id, "account": upstream_key_id, "states": states}
     return [from_row(row) for row in await connection.execute(_OF_ACCOUNT, given)]
+
+
+_RIVAL = Statement(
+    sa.text("""
+        select exists (
+            select from operations
+            where tenant_id = :tenant and upstream_key_id = :account and state in ('sent', 'unknown')
+                and kind = 'create' and kind = :kind and id <> :operation
+                and request ->> 'country' = :country and request -> 'services' ?| :services
+        ) as found
+    """).bindparams(
+        sa.bindparam("tenant", type_=sa.Uuid),
+        sa.bindparam("account", type_=sa.Uuid),
+        sa.bindparam("operation", type_=sa.Uuid),
+        sa.bindparam("services", type_=ARRAY(sa.Text)),
+    )
+)
+
+
+def has_rival(operation: Operation) -> Query[bool]:
+    """Whether an order of this purchase could be taken for that of one whose outcome is open."""
+    values = {
+        "tenant": operation.tenant_id,
+        "account": operation.upstream_key_id,
+        "operation": operation.id,
+        "kind": operation.kind,
+        "country": operation.request.get("country"),
+        "services": list(operation.request.get("services", ())),
+    }
+    return Query(_RIVAL, values, lambda answer: bool(answer.row.found))
 
 
 async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-
-import sqlalchemy as sa
 
 from app.audit.caller import Caller
 from app.errors import InternalError, RentgateError, UpstreamRefusal, catalogue
@@ -85,10 +83,10 @@ COLUMNS = [operations.c[name] for name in Operation.__slots__]
 """The columns that make an Operation."""
 
 
-def from_row(row: sa.Row[Any]) -> Operation:
+def from_row(row: Iterable[Any]) -> Operation:
     """The operation of a row of COLUMNS."""
-    values = dict(row._mapping)
-    return Operation(**{**values, "kind": Kind(row.kind), "state": State(row.state)})
+    values = dict(zip(Operation.__slots__, row, strict=True))
+    return Operation(**{**values, "kind": Kind(values["kind"]), "state": State(values["state"])})
 
 
 def error_record(error: RentgateError) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.closing import ClosingWrite, Rank, at_commit
 from app.database import Money
-from app.errors import PriceUnknown, SpendLimitExceeded
+from app.errors import PriceUnknown, RentgateError, SpendLimitExceeded
 from app.operations.models import spending_months
+from app.queries import Query, Statement
 from app.tenants.models import tenants
 from app.values import amount_text, utc_now
 
@@ -41,48 +42,49 @@ async def this_month(connection: AsyncConnection, tenant_id: UUID) -> Spending:
     return Spending(month, limit, row.held if row else NOTHING, row.spent if row else NOTHING)
 
 
-_HOLD = sa.text("""
-    with held as (
-        insert into spending_months as m (tenant_id, month, held)
-        select t.id, :month, :price from tenants t
-        where t.id = :tenant_id and (t.spend_limit is null or :price <= t.spend_limit)
-        on conflict (tenant_id, month) do update set held = m.held + excluded.held
-        where m.held + m.spent + excluded.held
-            <= coalesce((select spend_limit from tenants where id = :tenant_id), 'infinity')
-        returning 1
+_HOLD = Statement(
+    sa.text("""
+        with fits as (
+            select id, spend_limit from tenants
+            where id = :tenant_id and (spend_limit is null or :price <= spend_limit)
+        ), held as (
+            insert into spending_months as m (tenant_id, month, held)
+            select id, :month, :price from fits where :price is not null
+            on conflict (tenant_id, month) do update set held = m.held + excluded.held
+            where m.held + m.spent + excluded.held
+                <= coalesce((select spend_limit from tenants where id = :tenant_id), 'infinity')
+            returning 1
+        ), noted as (
+            insert into spending_holds (tenant_id, operation_id, month, amount)
+            select :tenant_id, :operation_id, :month, :price from held
+        )
+        select exists (select from held) or (:price is null and exists (select from fits)) as fits
+    """).bindparams(
+        sa.bindparam("tenant_id", type_=sa.Uuid),
+        sa.bindparam("operation_id", type_=sa.Uuid),
+        sa.bindparam("month", type_=sa.Date),
+        sa.bindparam("price", type_=Money),
     )
-    insert into spending_holds (tenant_id, operation_id, month, amount)
-    select :tenant_id, :operation_id, :month, :price from held
-""").bindparams(
-    sa.bindparam("tenant_id", type_=sa.Uuid),
-    sa.bindparam("operation_id", type_=sa.Uuid),
-    sa.bindparam("month", type_=sa.Date),
-    sa.bindparam("price", type_=Money),
 )
-"""Adds to the month what its row, locked by that, still has room for; holds nothing else."""
+"""Adds to the month what its row, locked by that, still has room for; holds nothing else. What has no price
+holds nothing, and fits only where there is no limit.
+"""
 
 
-async def hold(
-    connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, price: Decimal | None
-) -> None:
-    """Hold an operation's price against the tenant's limit.
-
-    Raises:
-        SpendLimitExceeded: it doesn't fit; `required` is the price, and the detail tells what is left.
-        PriceUnknown: there is a limit, but no price.
-    """
-    if price is None:
-        if (await this_month(connection, tenant_id)).limit is not None:
-            raise PriceUnknown("The tenant has a spend limit, but no price could be had to check it.")
-        return
+def holding(tenant_id: UUID, operation_id: UUID, price: Decimal | None) -> Query[bool]:
+    """Hold an operation's price (US dollars) against the tenant's limit; whether it fits."""
     month = utc_now().date().replace(day=1)
     values = {"tenant_id": tenant_id, "operation_id": operation_id, "month": month, "price": price}
-    result = await connection.execute(_HOLD, values)
-    if result.rowcount:
-        return
+    return Query(_HOLD, values, lambda answer: bool(answer.row.fits))
+
+
+async def refusal(connection: AsyncConnection, tenant_id: UUID, price: Decimal | None) -> RentgateError:
+    """Why a price doesn't fit: `required` is the price, and the detail tells what is left."""
+    if price is None:
+        return PriceUnknown("The tenant has a spend limit, but no price could be had to check it.")
     now = await this_month(connection, tenant_id)
     left = max(NOTHING, (now.limit or NOTHING) - now.held - now.spent)
-    raise SpendLimitExceeded(
+    return SpendLimitExceeded(
         f"The price is {amount_text(price)} USD; {amount_text(left)} USD of this month's limit are left.",
         required=price,
     )

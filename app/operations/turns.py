@@ -17,7 +17,7 @@ from app.database import Access, Database
 from app.errors import UpstreamBusy
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
-from app.operations.states import Kind, State
+from app.queries import Query, run, run_together
 
 LANE_POLL_SECONDS = 0.1
 
@@ -73,11 +73,13 @@ class Turns:
         """Take the lane and a token of the pace, and mark the step as sent if it may be sent now; None if
         the lane is not to be had yet. The caller writes the turn's entries in the same transaction.
         """
-        lease = await self._take_lane(connection, operation)
+        # Asked after the lane was taken: only who has it can be sure that no further outcome becomes unknown.
+        lease, has_rival = await run_together(
+            connection, self._taking_lane(operation), lookup.has_rival(operation)
+        )
         if lease is None:
             return None
-        # Only who has the lane can be sure that no further outcome becomes unknown.
-        if await self._mistakable(connection, operation):
+        if has_rival:
             lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             return None
         try:
@@ -111,7 +113,7 @@ class Turns:
             await asyncio.sleep(turn.wait)
             await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
-                lease = await self._take_lane(connection, operation)
+                lease = await run(connection, self._taking_lane(operation))
                 sending = None if lease is None else await self._mark_sent(connection, operation, lease)
                 if sending is not None:
                     audit.record_all(connection, operation.caller, [sending.entry])
@@ -119,33 +121,21 @@ class Turns:
             raise UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
         return sending
 
-    async def _mistakable(self, connection: AsyncConnection, operation: Operation) -> bool:
-        """Whether an order of this purchase could be taken for that of one whose outcome is unknown."""
-        if operation.kind is not Kind.CREATE:
-            return False
-        unknown = await lookup.of_account(
-            connection, operation.tenant_id, operation.upstream_key_id, State.SENT, State.UNKNOWN
-        )
-        return any(
-            other.kind is Kind.CREATE
-            and other.id != operation.id
-            and other.request["country"] == operation.request["country"]
-            and set(other.request["services"]) & set(operation.request["services"])
-            for other in unknown
-        )
-
-    async def _take_lane(self, connection: AsyncConnection, operation: Operation) -> Lease | None:
-        return await lane.take(
-            connection, operation.tenant_id, operation.upstream_key_id, operation.id, self._call_timeout
-        )
+    def _taking_lane(self, operation: Operation) -> Query[Lease | None]:
+        return lane.taking(operation.tenant_id, operation.upstream_key_id, operation.id, self._call_timeout)
 
     async def _mark_sent(
         self, connection: AsyncConnection, operation: Operation, lease: Lease
     ) -> Sending | None:
         """Mark the step as sent and open the key; None if it is no longer this process's to send."""
-        if not await ledger.mark_sent(connection, operation, lane.lease_seconds(self._call_timeout)):
+        marked, stored = await run_together(
+            connection,
+            ledger.marking_sent(operation, lane.lease_seconds(self._call_timeout)),
+            self._calls.stored_key(operation.tenant_id, operation.upstream_key_id),
+        )
+        if not marked:
             return None
-        api_key = await self._calls.open_key(connection, operation.tenant_id, operation.upstream_key_id)
+        api_key = await self._calls.open_stored(connection, stored)
         entry = Entry(
             f"upstream.{self._method_of(operation)}",
             operation.upstream_key_id,

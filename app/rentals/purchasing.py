@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import RentgateError
 from app.events.types import EventType
 from app.operations.operation import Operation
+from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import repository
 from app.rentals.models import rentals
 from app.rentals.schemas import Rental
@@ -25,19 +26,28 @@ ACTIVATION_GRACE = timedelta(seconds=60)
 """How long the request that bought a number has to activate it before the worker does."""
 
 
-def _saving(*told: str, **values: Any) -> sa.Insert:
+_WANTED = (
+    *("tenant_id", "id", "upstream_key_id", "country", "services", "period_unit", "period_count"),
+    *("price", "metadata", "created_at"),
+)
+"""The columns of a purchase's rental that its request tells."""
+
+
+def _save(*told: str, **values: Any) -> Statement:
     """Inserts a purchase's rental or changes it, to these values and to those columns as they are given;
     tells whether it was inserted.
     """
     statement = insert(rentals).values(source="gateway", **values)
     changed = {name: statement.excluded[name] for name in (*told, *values)}
     # xmax is 0 only in a row that this very statement inserted
-    return statement.on_conflict_do_update(constraint=rentals.primary_key, set_=changed).returning(
-        sa.literal_column("xmax = 0")
+    inserted = sa.literal_column("xmax = 0", sa.Boolean).label("inserted")
+    return Statement(
+        statement.on_conflict_do_update(constraint=rentals.primary_key, set_=changed).returning(inserted),
+        columns=(*_WANTED, *told),
     )
 
 
-_SAVE_BOUGHT = _saving(
+_SAVE_BOUGHT = _save(
     "phone_number",
     "expires_at",
     status="active",
@@ -47,7 +57,7 @@ _SAVE_BOUGHT = _saving(
     changed_at=sa.func.clock_timestamp(),
     synced_at=sa.func.clock_timestamp(),
 )
-_SAVE_PENDING = _saving("pending_operation_id", status="pending")
+_SAVE_PENDING = _save("pending_operation_id", status="pending")
 
 
 async def bought(connection: AsyncConnection, operation: Operation, orders: Sequence[PurchasedOrder]) -> None:
@@ -58,10 +68,8 @@ async def bought(connection: AsyncConnection, operation: Operation, orders: Sequ
         "expires_at": min((order.expires_at for order in orders if order.expires_at), default=None),
         "activate_in": ACTIVATION_GRACE if request["activate"] else None,
     }
-    await connection.execute(_SAVE_BOUGHT, _wanted(operation) | told)
-    for order in orders:
-        await repository.save_order(
-            connection,
+    saving_orders = [
+        repository.saving_order(
             operation.tenant_id,
             operation.upstream_key_id,
             order.order_id,
@@ -72,6 +80,9 @@ async def bought(connection: AsyncConnection, operation: Operation, orders: Sequ
             expires_at=order.expires_at,
             number_state=NumberState.INACTIVE.value,
         )
+        for order in orders
+    ]
+    await run_together(connection, Query(_SAVE_BOUGHT, _wanted(operation) | told, _inserted), *saving_orders)
 
 
 async def done(connection: AsyncConnection, operation: Operation, event: EventType | None) -> Rental:
@@ -83,9 +94,8 @@ async def done(connection: AsyncConnection, operation: Operation, event: EventTy
 
 async def pending(connection: AsyncConnection, operation: Operation) -> None:
     """The outcome is open: the caller gets a pending rental to look at."""
-    inserted = await connection.scalar(
-        _SAVE_PENDING, _wanted(operation) | {"pending_operation_id": operation.id}
-    )
+    values = _wanted(operation) | {"pending_operation_id": operation.id}
+    inserted = await run(connection, Query(_SAVE_PENDING, values, _inserted))
     if inserted:
         await repository.announce(connection, operation.caller, EventType.RENTAL_PENDING, operation.rental_id)
 
@@ -101,8 +111,12 @@ async def failed(connection: AsyncConnection, operation: Operation, _error: Rent
         await repository.announce(connection, operation.caller, EventType.RENTAL_FAILED, operation.rental_id)
 
 
+def _inserted(answer: Answer) -> bool:
+    return bool(answer.row.inserted)
+
+
 def _wanted(operation: Operation) -> dict[str, Any]:
-    """The columns of a purchase's rental that its request tells."""
+    """The values of _WANTED."""
     request = operation.request
     return {
         "tenant_id": operation.tenant_id,

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, Insert, aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks
@@ -19,6 +19,7 @@ from app.audit.caller import Caller
 from app.errors import OperationPending, RentalNotFound
 from app.events import repository as events
 from app.events.types import EventType
+from app.queries import Query, Statement, run
 from app.rentals import schemas
 from app.rentals.models import rentals, upstream_orders
 from app.schemas import Money
@@ -62,7 +63,9 @@ _RENTAL = sa.select(rentals, account_looks.c.looked_at, _PRESENT.label("orders")
     isouter=True,
 )
 
-_ONE = _RENTAL.where(rentals.c.tenant_id == sa.bindparam("tenant"), rentals.c.id == sa.bindparam("rental"))
+_ONE = Statement(
+    _RENTAL.where(rentals.c.tenant_id == sa.bindparam("tenant"), rentals.c.id == sa.bindparam("rental"))
+)
 
 _ORDERS = (
     sa.select(upstream_orders)
@@ -95,7 +98,8 @@ async def get(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> 
     Raises:
         RentalNotFound: the tenant has no such rental.
     """
-    row = (await connection.execute(_ONE, {"tenant": tenant_id, "rental": rental_id})).one_or_none()
+    query = Query(_ONE, {"tenant": tenant_id, "rental": rental_id}, lambda answer: answer.row)
+    row = await run(connection, query)
     if row is None:
         raise RentalNotFound
     return _render(row)
@@ -252,19 +256,28 @@ async def unclaimed(
 
 
 @cache
-def _saving_order(names: tuple[str, ...]) -> Insert:
+def _save_order(names: tuple[str, ...]) -> Statement:
     """The statement that inserts an order's row or changes these columns of it."""
     statement = insert(upstream_orders)
     changed = {name: statement.excluded[name] for name in names}
-    return statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed)
+    key = [column.name for column in upstream_orders.primary_key]
+    return Statement(
+        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed),
+        columns=(*key, *names),
+    )
+
+
+def saving_order(tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any) -> Query[None]:
+    """Insert or change an order's row."""
+    order = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "upstream_order_id": order_id}
+    return Query(_save_order(tuple(values)), order | values, lambda _: None)
 
 
 async def save_order(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any
 ) -> None:
-    """Insert or change an order's row."""
-    order = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "upstream_order_id": order_id}
-    await connection.execute(_saving_order(tuple(values)), order | values)
+    """As `saving_order`, alone."""
+    await run(connection, saving_order(tenant_id, upstream_key_id, order_id, **values))
 
 
 _MESSAGES_READ = sa.text("""
@@ -335,7 +348,7 @@ async def _orders_by_rental(
     return found
 
 
-def _render(row: Row) -> schemas.Rental:
+def _render(row: Any) -> schemas.Rental:
     # While a rental lives, whatever its account was last seen with is true of it as well.
     seen = [at for at in (row.synced_at, row.looked_at if row.status in LIVING else None) if at]
     orders = [schemas.UpstreamOrder(**order) for order in row.orders or ()]

@@ -34,6 +34,7 @@ from app.rentals.prices import Quote, fresh_offers
 from app.rentals.reading import OrderReader
 from app.values import Period, amount_text
 from app.vault.service import Vault
+from app.vault.stored import UpstreamKey
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -142,10 +143,11 @@ class Rentals:
             "metadata": wanted.metadata,
         }
 
-        async def intend(connection: AsyncConnection) -> Operation:
-            key = await self._vault.chosen(connection, caller.tenant_id, wanted.upstream_key_id)
-            if key.id != key_id:
+        def still(chosen: UpstreamKey) -> None:
+            if chosen.id != key_id:
                 raise _AnotherAccountError
+
+        async def intend(connection: AsyncConnection) -> Operation:
             operation = await ledger.commit_intent(
                 connection,
                 caller,
@@ -154,6 +156,7 @@ class Rentals:
                 rental_id=new_id(),
                 request=request,
                 price=quote.total,
+                checks=[self._vault.choosing(caller.tenant_id, wanted.upstream_key_id).then(still)],
             )
             if claim is not None:
                 await idempotency.attach(connection, claim, operation.id)

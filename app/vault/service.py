@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Access, Database, new_id, violated
 from app.errors import NotFound, UpstreamKeyInUse, VaultUnavailable
+from app.queries import Answer, Query, Statement, run
 from app.vault.keyring import Keyring, Keyset
 from app.vault.models import upstream_keys, vault_keysets
 from app.vault.resolver import Resolver
-from app.vault.stored import ACTIVE, StoredKeys, UpstreamKey, living
+from app.vault.stored import ACTIVE, NO_SUCH_KEY, StoredKeys, UpstreamKey, living
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,46 @@ class OpenedKey:
     kept_elsewhere: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """What is needed to open a key.
+
+    Attributes:
+        home: the keyset that the ciphertext opens with, or the reference to where the secret is kept.
+    """
+
+    tenant_id: UUID
+    id: UUID
+    ciphertext: bytes = field(repr=False)
+    version: int
+    fingerprint: bytes = field(repr=False)
+    home: Keyset | str
+    used_lately: bool
+
+    @classmethod
+    def of(cls, row: Any) -> StoredKey:
+        """The key of a row of _STORED."""
+        keyset = Keyset(row.wrapped, row.keyset_version, row.wrapped_by)
+        return cls(
+            row.tenant_id,
+            row.id,
+            row.ciphertext,
+            row.version,
+            row.fingerprint,
+            keyset if row.reference is None else row.reference,
+            row.used_lately,
+        )
+
+
 def place_of(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
     """The associated data: a ciphertext opens only in its own tenant, row, column and version."""
     return f"{tenant_id}/upstream_keys/{key_id}/ciphertext/{version}".encode()
 
 
-_SEALED = (
+_STORED = Statement(
     sa.select(
+        upstream_keys.c.tenant_id,
+        upstream_keys.c.id,
         upstream_keys.c.ciphertext,
         upstream_keys.c.version,
         upstream_keys.c.reference,
@@ -58,7 +93,6 @@ _SEALED = (
         upstream_keys.c.deleted_at.is_(None),
     )
 )
-"""What is needed to open a key; made once, since every call runs it."""
 
 
 class Vault(StoredKeys):
@@ -201,7 +235,7 @@ class Vault(StoredKeys):
         query = query.where(*living(tenant_id), upstream_keys.c.id == key_id)
         row = (await connection.execute(query.with_for_update())).one_or_none()
         if row is None:
-            raise NotFound("There is no such upstream key.")
+            raise NotFound(NO_SUCH_KEY)
         if rotated and row.reference != reference:
             raise VaultUnavailable("The upstream key changed under this request.", retry_after=1)
         fingerprint = await self._fingerprint(connection, api_key)
@@ -253,17 +287,28 @@ class Vault(StoredKeys):
             NotFound: the tenant has no such key.
             VaultUnavailable: it was not made ready, or has changed since.
         """
-        row = (await connection.execute(_SEALED, {"tenant": tenant_id, "account": key_id})).one_or_none()
-        if row is None:
-            raise NotFound("There is no such upstream key.")
-        if not row.used_lately:
-            await self._update(connection, tenant_id, key_id, last_used_at=sa.func.now())
-        if row.reference is not None:
-            secret = await self._referenced(connection, key_id, row.reference, row.fingerprint)
+        stored = await run(connection, self.stored_key(tenant_id, key_id))
+        return await self.open_stored(connection, stored)
+
+    def stored_key(self, tenant_id: UUID, key_id: UUID) -> Query[StoredKey]:
+        """What is stored of a key, for `open_stored`; NotFound is raised when the answer is read."""
+
+        def read(answer: Answer) -> StoredKey:
+            if answer.row is None:
+                raise NotFound(NO_SUCH_KEY)
+            return StoredKey.of(answer.row)
+
+        return Query(_STORED, {"tenant": tenant_id, "account": key_id}, read)
+
+    async def open_stored(self, connection: AsyncConnection, stored: StoredKey) -> OpenedKey:
+        """As `open_secret`, of what `stored_key` gave in the same transaction."""
+        if not stored.used_lately:
+            await self._update(connection, stored.tenant_id, stored.id, last_used_at=sa.func.now())
+        if isinstance(stored.home, str):
+            secret = await self._referenced(connection, stored.id, stored.home, stored.fingerprint)
             return OpenedKey(secret, kept_elsewhere=True)
-        keyset = Keyset(row.wrapped, row.keyset_version, row.wrapped_by)
-        place = place_of(tenant_id, key_id, row.version)
-        return OpenedKey(self._keyring.unseal(keyset, tenant_id, place, row.ciphertext))
+        place = place_of(stored.tenant_id, stored.id, stored.version)
+        return OpenedKey(self._keyring.unseal(stored.home, stored.tenant_id, place, stored.ciphertext))
 
     async def _referenced(
         self, connection: AsyncConnection, key_id: UUID, reference: str, known: bytes

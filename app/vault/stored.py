@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import NotFound, NoUpstreamKey
+from app.queries import Answer, Query, Statement, run
 from app.vault.models import upstream_keys
 
 ACTIVE, REJECTED = "active", "rejected"
@@ -44,6 +45,15 @@ _KNOWN = (
 )
 
 
+_LIVING = sa.select(*_KNOWN).where(
+    upstream_keys.c.tenant_id == sa.bindparam("tenant"), upstream_keys.c.deleted_at.is_(None)
+)
+_NAMED = Statement(_LIVING.where(upstream_keys.c.id == sa.bindparam("named")))
+_DEFAULT = Statement(_LIVING.where(upstream_keys.c.is_default))
+
+NO_SUCH_KEY = "There is no such upstream key."
+
+
 class StoredKeys:
     """The rows of all tenants' upstream keys, one tenant a call."""
 
@@ -53,11 +63,7 @@ class StoredKeys:
         Raises:
             NotFound: the tenant has no such key.
         """
-        query = sa.select(*_KNOWN).where(*living(tenant_id), upstream_keys.c.id == key_id)
-        row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise NotFound("There is no such upstream key.")
-        return UpstreamKey(*row)
+        return await self.chosen(connection, tenant_id, key_id)
 
     async def by_external_id(
         self, connection: AsyncConnection, tenant_id: UUID, external_id: str
@@ -89,13 +95,19 @@ class StoredKeys:
             NotFound: the named one is not the tenant's.
             NoUpstreamKey: none was named and there is no default.
         """
-        if key_id is not None:
-            return await self.get(connection, tenant_id, key_id)
-        query = sa.select(*_KNOWN).where(*living(tenant_id), upstream_keys.c.is_default)
-        row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise NoUpstreamKey
-        return UpstreamKey(*row)
+        return await run(connection, self.choosing(tenant_id, key_id))
+
+    def choosing(self, tenant_id: UUID, key_id: UUID | None) -> Query[UpstreamKey]:
+        """As `chosen`; the errors are raised when the answer is read."""
+
+        def read(answer: Answer) -> UpstreamKey:
+            if answer.row is None:
+                raise NoUpstreamKey if key_id is None else NotFound(NO_SUCH_KEY)
+            return UpstreamKey(*answer.row)
+
+        if key_id is None:
+            return Query(_DEFAULT, {"tenant": tenant_id}, read)
+        return Query(_NAMED, {"tenant": tenant_id, "named": key_id}, read)
 
     async def change(
         self,

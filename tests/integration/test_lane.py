@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from uuid import UUID
 
 from app.accounts import lane
 from app.database import new_id
+from app.queries import run
 from tests.integration.conftest import House, OpenHouse
 
 
-async def take(house: House, holder: object, call_timeout: float = 5.0) -> lane.Lease | None:
+async def take(house: House, holder: UUID, call_timeout: float = 5.0) -> lane.Lease | None:
     async with house.database.transaction(house.tenant) as connection:
-        return await lane.take(connection, house.tenant_id, house.key_id, holder, call_timeout)  # type: ignore[arg-type]
+        return await run(connection, lane.taking(house.tenant_id, house.key_id, holder, call_timeout))
 
 
 def test_one_holder_until_it_is_given_back(open_house: OpenHouse) -> None:

@@ -13,6 +13,7 @@ from app.idempotency.repository import Claim
 from app.operations import ledger
 from app.operations.operation import Operation
 from app.operations.states import Kind, State
+from app.queries import run
 from app.rentals import outcomes, repository
 from app.rentals.repository import RentalFilter
 from app.sandbox.shop import COUNTRIES
@@ -49,7 +50,7 @@ async def begun(house: House, *, sent: bool) -> Operation:
         await idempotency.attach(connection, claim, operation.id)
     if sent:
         async with house.database.transaction(house.tenant) as connection:
-            assert await ledger.mark_sent(connection, operation, 60)
+            assert await run(connection, ledger.marking_sent(operation, 60))
     return operation
 
 
@@ -111,7 +112,7 @@ def test_a_process_that_comes_back_too_late_does_not_send(open_house: OpenHouse,
             operation = await begun(house, sent=False)
             die(superuser_url)
             async with house.database.transaction(house.tenant) as connection:
-                assert not await ledger.mark_sent(connection, operation, 60)
+                assert not await run(connection, ledger.marking_sent(operation, 60))
             await adopt_orphans(house.database, house.services.executor.resume)
             async with house.database.transaction(house.tenant) as connection:
                 assert not await ledger.attend(connection, operation)
@@ -144,7 +145,7 @@ def test_a_dead_process_leaves_the_second_order_to_another_one(
                     price=None,
                 )
                 await repository.reserve(connection, house.tenant_id, found.id, operation.id)
-                assert await ledger.mark_sent(connection, operation, 60)
+                assert await run(connection, ledger.marking_sent(operation, 60))
                 advanced = await outcomes.made(connection, operation, ())
                 assert advanced is not None
                 assert (advanced.state, advanced.step) == (State.QUEUED, 1)

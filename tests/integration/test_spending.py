@@ -12,6 +12,7 @@ from app.errors import PriceUnknown, SpendLimitExceeded
 from app.operations import ledger, spending
 from app.operations.operation import Operation
 from app.operations.states import Kind, State
+from app.queries import run
 from app.tenants import service as tenants
 from tests.integration.conftest import House, OpenHouse
 
@@ -62,7 +63,7 @@ def test_a_hold_is_spent_or_released_once(open_house: OpenHouse) -> None:
         async with open_house() as house:
             operation = await intend(house, Decimal(5))
             async with house.database.transaction(house.tenant) as connection:
-                await ledger.mark_sent(connection, operation, 10)
+                await run(connection, ledger.marking_sent(operation, 10))
                 assert await ledger.settle(connection, operation, State.SUCCEEDED)
                 assert await ledger.settle(connection, operation, State.SUCCEEDED) is None
                 assert await ledger.settle(connection, operation, State.FAILED) is None

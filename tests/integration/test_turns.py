@@ -8,6 +8,7 @@ from app.accounts import lane
 from app.database import new_id
 from app.operations import ledger
 from app.operations.states import Kind, State
+from app.queries import run
 from app.rentals.service import Purchase
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_lock_order import waits_for_a_lock
@@ -22,7 +23,7 @@ def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_
             await house.look()
             async with house.database.transaction(house.tenant) as connection:
                 holder = new_id()
-                await lane.take(connection, house.tenant_id, house.key_id, holder, 5.0)
+                await run(connection, lane.taking(house.tenant_id, house.key_id, holder, 5.0))
                 buying = asyncio.ensure_future(
                     house.services.rentals.purchase(house.caller, Purchase(**WANTED), None)
                 )
@@ -51,5 +52,5 @@ async def leave_unknown(house: House) -> None:
             request=request,
             price=None,
         )
-        assert await ledger.mark_sent(connection, operation, 5.0)
+        assert await run(connection, ledger.marking_sent(operation, 5.0))
         assert await ledger.settle(connection, operation, State.UNKNOWN)

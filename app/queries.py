@@ -1,0 +1,139 @@
+"""Queries that go to the database together, in one round trip, by the driver itself.
+
+SQLAlchemy makes and compiles a statement, once. To run it costs SQLAlchemy more than it costs the server, and
+a round trip each: too much where somebody waits for a purchase. What is run here is what a purchase runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, LiteralString, TypeVar, cast, overload
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.pq import PipelineStatus
+from psycopg.rows import namedtuple_row
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+Driver = psycopg.AsyncConnection[Any]
+Cursor = psycopg.AsyncCursor[Any]
+
+_DIALECT = make_url("postgresql+psycopg://").get_dialect()()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the database answered to a query: rows with a name for each column, and how many it touched."""
+
+    rows: Sequence[Any]
+    count: int
+
+    @property
+    def row(self) -> Any:
+        """The one row, or None; no query of which more may come is read so."""
+        return self.rows[0] if self.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T]):
+    """A statement with its values, and how its answer is read."""
+
+    statement: Statement
+    values: Mapping[str, Any]
+    read: Callable[[Answer], T]
+
+    def then(self, further: Callable[[T], A]) -> Query[A]:
+        """This query, what was read of its answer taken further."""
+        return Query(self.statement, self.values, lambda answer: further(self.read(answer)))
+
+
+class Statement:
+    """A statement of SQLAlchemy's, compiled once for the driver."""
+
+    def __init__(self, made: sa.Executable, columns: Collection[str] | None = None) -> None:
+        """Compile it. A list of values has to be an array: `in_` has another text for each length.
+
+        Args:
+            columns: of an INSERT: the columns whose values are given by their names.
+        """
+        compiled = cast("sa.ClauseElement", made).compile(
+            dialect=_DIALECT, column_keys=None if columns is None else list(columns)
+        )
+        self.sql: LiteralString = cast("Any", str(compiled))
+        self._compiled = cast("SQLCompiler", compiled)
+        self._binders = {
+            name: binder
+            for bind, name in self._compiled.bind_names.items()
+            if (binder := bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)) is not None
+        }
+
+    def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as the driver takes them."""
+        given = dict(self._compiled.construct_params(dict(values)))
+        for name, binder in self._binders.items():
+            given[name] = binder(given[name])
+        return given
+
+
+async def run(connection: AsyncConnection, query: Query[T]) -> T:
+    """Run one query; what it came to.
+
+    Raises:
+        psycopg.Error: it failed, and with it the transaction.
+    """
+    async with driven(connection) as driver:
+        answer = await _answer(await _send(driver, query))
+    return query.read(answer)
+
+
+@overload
+async def run_together(connection: AsyncConnection, first: Query[A], second: Query[B], /) -> tuple[A, B]: ...
+@overload
+async def run_together(
+    connection: AsyncConnection, first: Query[A], /, *more: Query[Any]
+) -> tuple[A, *tuple[Any, ...]]: ...
+async def run_together(connection: AsyncConnection, /, *queries: Query[Any]) -> tuple[Any, ...]:
+    """Run queries in their order; what each came to. Each sees what those before it did, and is run whatever
+    they came to, unless one fails.
+
+    Raises:
+        psycopg.Error: one failed, and with it the transaction.
+    """
+    async with driven(connection) as driver:
+        async with driver.pipeline():
+            cursors = [await _send(driver, query) for query in queries]
+        return tuple(
+            [query.read(await _answer(cursor)) for query, cursor in zip(queries, cursors, strict=True)]
+        )
+
+
+async def _send(driver: Driver, query: Query[Any]) -> Cursor:
+    cursor = driver.cursor(row_factory=namedtuple_row)
+    return await cursor.execute(query.statement.sql, query.statement.given(query.values))
+
+
+async def _answer(cursor: Cursor) -> Answer:
+    return Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount)
+
+
+@asynccontextmanager
+async def driven(connection: AsyncConnection) -> AsyncIterator[Driver]:
+    """The driver's own connection. If it breaks, or is left in the middle of a pipeline, it doesn't go back
+    to the pool.
+    """
+    raw = await connection.get_raw_connection()
+    driver = cast("Driver", raw.driver_connection)
+    try:
+        yield driver
+    except BaseException:
+        if driver.closed or driver.pgconn.pipeline_status != PipelineStatus.OFF:
+            await connection.invalidate()
+        raise
