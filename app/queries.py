@@ -6,7 +6,7 @@ a round trip each: too much where somebody waits for a purchase. What is run her
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, LiteralString, TypeVar, cast, overload
@@ -31,15 +31,15 @@ _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the database answered to a query: rows with a name for each column, and how many it touched."""
+    """What the database answered to a query that gives one row at most.
 
-    rows: Sequence[Any]
+    Attributes:
+        row: the row, with a name for each column; None for none.
+        count: how many rows it gave or touched.
+    """
+
+    row: Any
     count: int
-
-    @property
-    def row(self) -> Any:
-        """The one row, or None; no query of which more may come is read so."""
-        return self.rows[0] if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ async def _send(driver: Driver, query: Query[Any]) -> Cursor:
 
 
 async def _answer(cursor: Cursor) -> Answer:
-    return Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount)
+    return Answer(await cursor.fetchone() if cursor.description else None, cursor.rowcount)
 
 
 @asynccontextmanager

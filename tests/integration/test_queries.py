@@ -1,0 +1,136 @@
+"""Queries that go to the database together: answered in order, and no connection is lost by an error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.database import Access, Database, Role
+from app.errors import DatabaseUnavailable
+from app.queries import Answer, Query, Statement, run, run_together
+from tests.conftest import MakeDatabase
+
+ANYBODY = Access(Role.APP)
+ITSELF = Access(None)  # the login, which alone may end its own connections
+
+SET = Statement(sa.text("select set_config('rentgate.test', :value, true) as given"))
+READ = Statement(sa.text("select current_setting('rentgate.test', true) as found"))
+BROKEN = Statement(
+    sa.text("select 1 / :divisor as never").bindparams(sa.bindparam("divisor", type_=sa.Integer))
+)
+BACKEND = Statement(sa.text("select pg_backend_pid() as pid"))
+ENDED = Statement(sa.text("select pg_terminate_backend(pg_backend_pid())"))
+ECHO = Statement(
+    sa.select(
+        sa.bindparam("document", type_=JSONB).label("document"),
+        sa.bindparam("nothing", type_=JSONB(none_as_null=True)).label("nothing"),
+        sa.bindparam("empty", type_=JSONB).label("empty"),
+    )
+)
+
+setting = Query(SET, {"value": "seen"}, lambda answer: answer.row.given)
+reading = Query(READ, {}, lambda answer: answer.row.found)
+breaking = Query(BROKEN, {"divisor": 0}, lambda answer: answer)
+
+
+@pytest.fixture
+def app_url(make_database: MakeDatabase) -> str:
+    """A database of the test's own."""
+    return make_database().app
+
+
+async def use(database: Database, access: Access, *queries: Query[Any]) -> None:
+    """Run queries in a transaction of their own: one alone, or several together."""
+    async with database.transaction(access) as connection:
+        if len(queries) == 1:
+            await run(connection, queries[0])
+        else:
+            await run_together(connection, *queries)
+
+
+def row_of(answer: Answer) -> Any:
+    return answer.row
+
+
+def test_each_sees_what_those_before_it_did(app_url: str) -> None:
+    async def scenario() -> None:
+        database = Database(app_url)
+        async with database.transaction(ANYBODY) as connection:
+            assert await run_together(connection, reading, setting, reading) == (None, "seen", "seen")
+            assert await run(connection, reading) == "seen"
+            assert await run(connection, reading.then(str.upper)) == "SEEN"
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_values_are_bound_as_their_types_say(app_url: str) -> None:
+    async def scenario() -> None:
+        database = Database(app_url)
+        async with database.transaction(ANYBODY) as connection:
+            given = {"document": {"a": ["ü", None]}, "nothing": None, "empty": None}
+            row = await run(connection, Query(ECHO, given, row_of))
+            assert row.document == {"a": ["ü", None]}
+            kinds = sa.text("select cast(:d as jsonb) is null, jsonb_typeof(cast(:e as jsonb))")
+            bound = ECHO.given(given)
+            seen = (await connection.execute(kinds, {"d": bound["nothing"], "e": bound["empty"]})).one()
+            assert tuple(seen) == (True, "null")
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_error_undoes_the_transaction_and_leaves_the_connection_good(app_url: str, together: bool) -> None:
+    async def scenario() -> None:
+        database = Database(app_url, pool_size=1)
+        backends = set()
+        for _ in range(3):
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await use(database, ANYBODY, *([setting, breaking, reading] if together else [breaking]))
+            async with database.transaction(ANYBODY) as connection:
+                backends.add(await run(connection, Query(BACKEND, {}, lambda answer: answer.row.pid)))
+            assert database.connections_in_use() == 0
+            async with database.transaction(ANYBODY) as connection:
+                assert not await run(connection, reading)
+        assert len(backends) == 1
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_connection_that_breaks_is_replaced(app_url: str, together: bool) -> None:
+    async def scenario() -> None:
+        database = Database(app_url, pool_size=1)
+        ending = Query(ENDED, {}, lambda answer: answer)
+        with pytest.raises(DatabaseUnavailable):
+            await use(database, ITSELF, *([setting, ending, reading] if together else [ending]))
+        async with database.transaction(ANYBODY) as connection:
+            assert await run_together(connection, setting, reading) == ("seen", "seen")
+        assert database.connections_in_use() == 0
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_abandoned_pipeline_gives_its_connection_up(app_url: str) -> None:
+    async def scenario() -> None:
+        database = Database(app_url, pool_size=1)
+        sleeping = Query(Statement(sa.text("select pg_sleep(30)")), {}, lambda answer: answer)
+
+        task = asyncio.ensure_future(use(database, ANYBODY, sleeping, reading))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(10), database.transaction(ANYBODY) as connection:
+            assert await run_together(connection, setting, reading) == ("seen", "seen")
+        await database.aclose()
+
+    asyncio.run(scenario())
