@@ -6,7 +6,7 @@ a round trip each: too much where somebody waits for a purchase. What is run her
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, LiteralString, TypeVar, cast, overload
@@ -31,15 +31,15 @@ _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the database answered to a query that gives one row at most.
+    """What the database answered to a query: rows with a name for each column, and how many it touched."""
 
-    Attributes:
-        row: the row, with a name for each column; None for none.
-        count: how many rows it gave or touched.
-    """
-
-    row: Any
+    rows: Sequence[Any]
     count: int
+
+    @property
+    def row(self) -> Any:
+        """The row of a query that gives one at most; None for none."""
+        return self.rows[0] if self.rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,11 @@ class Statement:
         return given
 
 
+def constant(word: str) -> sa.ColumnClause[str]:
+    """A word of ours as it stands in SQL: the planner takes a partial index only for what it can read."""
+    return sa.literal_column(f"'{word}'", sa.Text)
+
+
 async def run(connection: AsyncConnection, query: Query[T]) -> T:
     """Run one query; what it came to.
 
@@ -121,7 +126,7 @@ async def _send(driver: Driver, query: Query[Any]) -> Cursor:
 
 
 async def _answer(cursor: Cursor) -> Answer:
-    return Answer(await cursor.fetchone() if cursor.description else None, cursor.rowcount)
+    return Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount)
 
 
 @asynccontextmanager

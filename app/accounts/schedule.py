@@ -41,6 +41,16 @@ _LOCK = Statement(
     """).bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
 )
 
+_HELD = Statement(
+    sa.select(account_looks.c.holder)
+    .where(
+        account_looks.c.tenant_id == sa.bindparam("tenant"),
+        account_looks.c.upstream_key_id == sa.bindparam("account"),
+        account_looks.c.holder == sa.bindparam("holder"),
+    )
+    .with_for_update()
+)
+
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have a new account looked at from now on."""
@@ -131,10 +141,8 @@ async def claim(
 
 async def holds(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> bool:
     """Whether the account is still this holder's; locks it until the transaction ends."""
-    query = sa.select(account_looks.c.holder).where(
-        *_this(tenant_id, upstream_key_id), account_looks.c.holder == holder
-    )
-    return await connection.scalar(query.with_for_update()) is not None
+    given = {"tenant": tenant_id, "account": upstream_key_id, "holder": holder}
+    return await run(connection, Query(_HELD, given, lambda answer: answer.row is not None))
 
 
 async def note_failures(

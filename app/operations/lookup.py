@@ -14,7 +14,7 @@ from app.errors import NotFound, PurchaseNotMade
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, from_row
 from app.operations.states import OPEN, SPENDING, Kind, State
-from app.queries import Query, Statement
+from app.queries import Answer, Query, Statement, constant, run
 
 LATE_ORDERS = timedelta(days=2)
 """For how long after its call an order that turns up is still looked for an operation to belong to."""
@@ -28,13 +28,17 @@ class Standing:
     oldest_seconds: float
 
 
-_OF_ACCOUNT = (
+_ACCOUNTS = (
+    operations.c.tenant_id == sa.bindparam("tenant"),
+    operations.c.upstream_key_id == sa.bindparam("account"),
+)
+
+_OF_ACCOUNT = Statement(
     sa.select(*COLUMNS)
     .where(
-        operations.c.tenant_id == sa.bindparam("tenant"),
-        operations.c.upstream_key_id == sa.bindparam("account"),
-        operations.c.state.in_(OPEN),
-        operations.c.state.in_(sa.bindparam("states", expanding=True)),
+        *_ACCOUNTS,
+        operations.c.state.in_([constant(state) for state in sorted(OPEN)]),
+        operations.c.state == sa.any_(sa.bindparam("states", type_=ARRAY(sa.Text))),
     )
     .order_by(operations.c.id)
 )
@@ -57,8 +61,14 @@ async def of_account(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *states: State
 ) -> list[Operation]:
     """An account's operations in these open states, oldest first."""
-    given = {"tenant": tenant_id, "account": upstream_key_id, "states": states}
-    return [from_row(row) for row in await connection.execute(_OF_ACCOUNT, given)]
+    return await run(connection, standing_of_account(tenant_id, upstream_key_id, *states))
+
+
+def standing_of_account(tenant_id: UUID, upstream_key_id: UUID, *states: State) -> Query[list[Operation]]:
+    """As `of_account`."""
+    return Query(
+        _OF_ACCOUNT, {"tenant": tenant_id, "account": upstream_key_id, "states": list(states)}, _operations
+    )
 
 
 _RIVAL = Statement(
@@ -91,11 +101,7 @@ def has_rival(operation: Operation) -> Query[bool]:
     return Query(_RIVAL, values, lambda answer: bool(answer.row.found))
 
 
-async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
-    """An account's operations whose order may still turn up, the one sent last first.
-
-    What was tried again with the same rental since is none of them: what turned up belongs to the later try.
-    """
+def _given_up() -> Statement:
     later = operations.alias("later")
     tried_again = (
         sa.select(later.c.id)
@@ -109,25 +115,37 @@ async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id
         )
         .exists()
     )
-    query = (
+    not_made = operations.c.error["code"].astext == PurchaseNotMade.code
+    return Statement(
         sa.select(*COLUMNS)
         .where(
-            operations.c.tenant_id == tenant_id,
-            operations.c.upstream_key_id == upstream_key_id,
+            *_ACCOUNTS,
             operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
-            operations.c.kind.in_(SPENDING),
+            operations.c.kind.in_([constant(kind) for kind in sorted(SPENDING)]),
             sa.or_(
-                operations.c.state == State.REVIEW,
-                sa.and_(
-                    operations.c.state == State.FAILED,
-                    operations.c.error["code"].astext == PurchaseNotMade.code,
-                ),
+                operations.c.state == constant(State.REVIEW),
+                sa.and_(operations.c.state == constant(State.FAILED), not_made),
             ),
             ~tried_again,
         )
         .order_by(operations.c.sent_at.desc())
     )
-    return [from_row(row) for row in await connection.execute(query)]
+
+
+_GIVEN_UP = _given_up()
+
+
+async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
+    """An account's operations whose order may still turn up, the one sent last first.
+
+    What was tried again with the same rental since is none of them: what turned up belongs to the later try.
+    """
+    given = {"tenant": tenant_id, "account": upstream_key_id}
+    return await run(connection, Query(_GIVEN_UP, given, _operations))
+
+
+def _operations(answer: Answer) -> list[Operation]:
+    return [from_row(row) for row in answer.rows]
 
 
 async def listed(

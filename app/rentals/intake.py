@@ -9,10 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
 from app.events.types import EventType
+from app.queries import Query, Statement, constant, run_together
 from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.rentals.repository import Row
@@ -63,8 +65,11 @@ async def take_in(
     Args:
         looked_from: the database's time before the list was asked for.
     """
-    known = await _known(connection, caller.tenant_id, upstream_key_id, orders)
-    untouchable = await _changed_since(connection, caller.tenant_id, upstream_key_id, looked_from)
+    known, untouchable = await run_together(
+        connection,
+        _known(caller.tenant_id, upstream_key_id, orders),
+        _changed_since(caller.tenant_id, upstream_key_id, looked_from),
+    )
     affected: dict[UUID, Order | None] = {}
     for order in orders:
         row = known.pop(order.order_id, None)
@@ -238,31 +243,36 @@ def _order_values(order: Order) -> dict[str, Any]:
     }
 
 
-async def _known(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]
-) -> dict[str, Row]:
-    """The rows of all orders that are in the list or were in the one before."""
-    query = sa.select(upstream_orders).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+_KNOWN = Statement(
+    sa.select(upstream_orders).where(
+        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
+        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
         sa.or_(
-            upstream_orders.c.status == "listed",
-            upstream_orders.c.upstream_order_id.in_([order.order_id for order in orders]),
+            upstream_orders.c.status == constant("listed"),
+            upstream_orders.c.upstream_order_id == sa.any_(sa.bindparam("listed", type_=ARRAY(sa.Text))),
         ),
     )
-    return {row.upstream_order_id: row for row in await connection.execute(query)}
+)
 
-
-async def _changed_since(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, moment: datetime
-) -> set[UUID]:
-    query = sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == tenant_id,
-        rentals.c.upstream_key_id == upstream_key_id,
-        rentals.c.status.in_(repository.LIVING),
-        rentals.c.changed_at >= moment,
+_CHANGED = Statement(
+    sa.select(rentals.c.id).where(
+        rentals.c.tenant_id == sa.bindparam("tenant"),
+        rentals.c.upstream_key_id == sa.bindparam("account"),
+        rentals.c.status.in_([constant(status) for status in repository.LIVING]),
+        rentals.c.changed_at >= sa.bindparam("moment"),
     )
-    return set(await connection.scalars(query))
+)
+
+
+def _known(tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]) -> Query[dict[str, Any]]:
+    """The rows of all orders that are in the list or were in the one before."""
+    known = {"tenant": tenant_id, "account": upstream_key_id, "listed": [order.order_id for order in orders]}
+    return Query(_KNOWN, known, lambda answer: {row.upstream_order_id: row for row in answer.rows})
+
+
+def _changed_since(tenant_id: UUID, upstream_key_id: UUID, moment: datetime) -> Query[set[UUID]]:
+    given = {"tenant": tenant_id, "account": upstream_key_id, "moment": moment}
+    return Query(_CHANGED, given, lambda answer: {row.id for row in answer.rows})
 
 
 async def _sibling(
@@ -289,7 +299,7 @@ async def _missed(
     connection: AsyncConnection,
     caller: Caller,
     upstream_key_id: UUID,
-    missing: Mapping[str, Row],
+    missing: Mapping[str, Any],
     untouchable: set[UUID],
 ) -> list[Gone]:
     """Count one more look that lacked these orders; returns those that have been lacking long enough."""

@@ -19,7 +19,7 @@ from app.audit.caller import Caller
 from app.errors import OperationPending, RentalNotFound
 from app.events import repository as events
 from app.events.types import EventType
-from app.queries import Query, Statement, run
+from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import schemas
 from app.rentals.models import rentals, upstream_orders
 from app.schemas import Money
@@ -67,7 +67,16 @@ _ONE = Statement(
     _RENTAL.where(rentals.c.tenant_id == sa.bindparam("tenant"), rentals.c.id == sa.bindparam("rental"))
 )
 
-_ORDERS = (
+_ROWS = Statement(
+    sa.select(rentals)
+    .where(
+        rentals.c.tenant_id == sa.bindparam("tenant"),
+        rentals.c.id == sa.any_(sa.bindparam("rentals", type_=ARRAY(sa.Uuid))),
+    )
+    .order_by(rentals.c.id)
+)
+
+_ORDERS = Statement(
     sa.select(upstream_orders)
     .where(
         upstream_orders.c.tenant_id == sa.bindparam("tenant"),
@@ -76,7 +85,6 @@ _ORDERS = (
     )
     .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
 )
-# Statements of hot reads are made once: making one costs as much as running it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +210,9 @@ async def reserve(
         raise OperationPending(retry_after=5)
 
 
-async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Sequence[Row]:
+async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Sequence[Any]:
     """The rows of a rental's present orders, the first one first."""
-    return (await _orders_by_rental(connection, tenant_id, [rental_id]))[rental_id]
+    return (await run(connection, _orders_by_rental(tenant_id, [rental_id])))[rental_id]
 
 
 async def order_ids_of_number(
@@ -234,11 +242,14 @@ async def is_closed(
 
 async def with_orders(
     connection: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]
-) -> list[tuple[Row, list[Row]]]:
+) -> list[tuple[Any, list[Any]]]:
     """These rentals' rows in the order of their making, each with the rows of its orders."""
-    query = sa.select(rentals).where(rentals.c.tenant_id == tenant_id, rentals.c.id.in_(ids))
-    rows = (await connection.execute(query.order_by(rentals.c.id))).all() if ids else []
-    orders = await _orders_by_rental(connection, tenant_id, ids)
+    if not ids:
+        return []
+    given = {"tenant": tenant_id, "rentals": list(ids)}
+    rows, orders = await run_together(
+        connection, Query(_ROWS, given, lambda answer: answer.rows), _orders_by_rental(tenant_id, ids)
+    )
     return [(row, orders[row.id]) for row in rows]
 
 
@@ -338,14 +349,14 @@ async def announce(
     return rental
 
 
-async def _orders_by_rental(
-    connection: AsyncConnection, tenant_id: UUID, rental_ids: Sequence[UUID]
-) -> dict[UUID, list[Row]]:
-    found: dict[UUID, list[Row]] = defaultdict(list)
-    given = {"tenant": tenant_id, "rentals": list(rental_ids)}
-    for order in await connection.execute(_ORDERS, given) if rental_ids else ():
-        found[order.rental_id].append(order)
-    return found
+def _orders_by_rental(tenant_id: UUID, rental_ids: Sequence[UUID]) -> Query[dict[UUID, list[Any]]]:
+    def by_rental(answer: Answer) -> dict[UUID, list[Any]]:
+        found: dict[UUID, list[Any]] = defaultdict(list)
+        for order in answer.rows:
+            found[order.rental_id].append(order)
+        return found
+
+    return Query(_ORDERS, {"tenant": tenant_id, "rentals": list(rental_ids)}, by_rental)
 
 
 def _render(row: Any) -> schemas.Rental:

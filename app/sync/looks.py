@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from app.messages.deduplication import Sighting, sightings
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
+from app.queries import Query, Statement, constant, run_together
 from app.rentals import intake, repository
 from app.rentals.intake import Taken
 from app.rentals.models import rentals, upstream_orders
@@ -34,7 +35,7 @@ from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
 from app.upstream.client import UpstreamClient
-from app.upstream.wire import Order
+from app.upstream.wire import NumberState, Order
 
 T = TypeVar("T")
 
@@ -43,6 +44,44 @@ LEAST_READING_SECONDS = 1.0
 """How long a look may read messages, or the archive, at least."""
 
 log = structlog.get_logger(__name__)
+
+
+_NOW = sa.func.clock_timestamp()
+_CLOCK = Statement(sa.select(_NOW.label("now")))
+
+_NEED = Statement(
+    sa.select(
+        sa.exists()
+        .where(
+            rentals.c.tenant_id == account_looks.c.tenant_id,
+            rentals.c.upstream_key_id == account_looks.c.upstream_key_id,
+            rentals.c.status.in_([constant(status) for status in repository.LIVING]),
+            rentals.c.number_state.in_([constant(NumberState.ACTIVATING), constant(NumberState.ACTIVE)]),
+        )
+        .label("is_running"),
+        sa.func.coalesce(account_looks.c.wanted_until > _NOW, sa.false()).label("is_wanted"),
+        (account_looks.c.archive_due_at <= _NOW).label("archive_is_due"),
+    ).where(
+        account_looks.c.tenant_id == sa.bindparam("tenant"),
+        account_looks.c.upstream_key_id == sa.bindparam("account"),
+    )
+)
+"""What an account needs: numbers that may receive, somebody who waits, its archive read."""
+
+_LISTED = Statement(
+    sa.select(
+        upstream_orders.c.upstream_order_id,
+        upstream_orders.c.rental_id,
+        upstream_orders.c.number_state,
+        upstream_orders.c.has_new_sms,
+        sa.func.extract("epoch", _NOW - upstream_orders.c.messages_read_at).cast(sa.Double).label("read_ago"),
+        sa.func.extract("epoch", upstream_orders.c.wanted_until - _NOW).cast(sa.Double).label("wanted_for"),
+    ).where(
+        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
+        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
+        upstream_orders.c.status == constant("listed"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +223,12 @@ class Looker:
         account = watch.account
         if not for_caller:
             await self._calls.make_ready(account.tenant_id, account.upstream_key_id)
-        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
-            now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
-            unknown = await lookup.of_account(
-                connection, account.tenant_id, account.upstream_key_id, State.UNKNOWN
+        tenant_id, key_id = account.tenant_id, account.upstream_key_id
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+            now, unknown = await run_together(
+                connection,
+                Query(_CLOCK, {}, lambda answer: cast("datetime", answer.row.now)),
+                lookup.standing_of_account(tenant_id, key_id, State.UNKNOWN),
             )
             watch.unsettled = bool(unknown)
             if not for_caller:
@@ -229,38 +270,29 @@ class Looker:
     async def _learn(self, connection: AsyncConnection, watch: Watch) -> None:
         """Remember how the account stands after its list was taken in."""
         tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
-        of_orders = upstream_orders.c.tenant_id == tenant_id, upstream_orders.c.upstream_key_id == key_id
-        running = sa.exists().where(
-            rentals.c.tenant_id == tenant_id,
-            rentals.c.upstream_key_id == key_id,
-            rentals.c.status.in_(repository.LIVING),
-            rentals.c.number_state.in_(["activating", "active"]),
+        given = {"tenant": tenant_id, "account": key_id}
+        need, unknown, rows = await run_together(
+            connection,
+            Query(_NEED, given, lambda answer: answer.row),
+            lookup.standing_of_account(tenant_id, key_id, State.UNKNOWN),
+            Query(_LISTED, given, lambda answer: answer.rows),
         )
-        now = sa.func.clock_timestamp()
-        query = sa.select(
-            running,
-            sa.func.coalesce(account_looks.c.wanted_until > now, sa.false()),
-            account_looks.c.archive_due_at <= now,
-        ).where(account_looks.c.tenant_id == tenant_id, account_looks.c.upstream_key_id == key_id)
-        is_running, is_wanted, watch.archive_due = (await connection.execute(query)).one()
-        unknown = await lookup.of_account(connection, tenant_id, key_id, State.UNKNOWN)
+        watch.archive_due = need.archive_is_due
         watch.unsettled = bool(unknown)
-        watch.busy = is_running or is_wanted or watch.unsettled
-        listed = sa.select(
-            upstream_orders.c.upstream_order_id,
-            upstream_orders.c.rental_id,
-            upstream_orders.c.number_state,
-            upstream_orders.c.has_new_sms,
-            sa.func.extract("epoch", now - upstream_orders.c.messages_read_at).cast(sa.Double),
-            sa.func.extract("epoch", upstream_orders.c.wanted_until - now).cast(sa.Double),
-        ).where(*of_orders, upstream_orders.c.status == "listed")
-        rows = (await connection.execute(listed)).all()
+        watch.busy = need.is_running or need.is_wanted or watch.unsettled
         watch.undecided = any(row.rental_id is None for row in rows)
         at = time.monotonic()
         watch.read_next(
-            Reading(order_id, rental_id, state, news, None if ago is None else at - ago, at + (wanted or 0.0))
-            for order_id, rental_id, state, news, ago, wanted in rows
-            if rental_id is not None
+            Reading(
+                row.upstream_order_id,
+                row.rental_id,
+                row.number_state,
+                row.has_new_sms,
+                None if row.read_ago is None else at - row.read_ago,
+                at + (row.wanted_for or 0.0),
+            )
+            for row in rows
+            if row.rental_id is not None
         )
 
     def _note_settled(self, operation: Operation) -> None:

@@ -21,11 +21,21 @@ from app.events.types import EventType
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import SPENDING, Kind, State
+from app.queries import Query, Statement, constant, run
 from app.rentals import importing, outcomes, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders
 from app.sync.matching import Stranger, fitting
 from app.upstream.wire import Order, PurchasedOrder
+
+_NOBODYS = Statement(
+    sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.first_seen_at).where(
+        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
+        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
+        upstream_orders.c.rental_id.is_(None),
+        upstream_orders.c.status == constant("listed"),
+    )
+)
 
 LONGEST_GAP = 120.0
 """Seconds between two looks that still count as time in which the list could be read."""
@@ -140,13 +150,8 @@ def _without(strangers: Sequence[Stranger], orders: Sequence[Order]) -> list[Str
 async def _strangers(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]
 ) -> list[Stranger]:
-    query = sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.first_seen_at).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
-        upstream_orders.c.rental_id.is_(None),
-        upstream_orders.c.status == "listed",
-    )
-    seen: dict[str, datetime] = {row[0]: row[1] for row in await connection.execute(query)}
+    given = {"tenant": tenant_id, "account": upstream_key_id}
+    seen = await run(connection, Query(_NOBODYS, given, lambda answer: dict(answer.rows)))
     return [Stranger(order, seen[order.order_id]) for order in orders if order.order_id in seen]
 
 
