@@ -22,10 +22,11 @@ _POSTPONED = "rentgate.postponed"
 class Rank(IntEnum):
     """The order in which a transaction's last rows are written."""
 
-    SPENDING = 1
-    AUDIT = 2
-    EVENTS = 3
-    LANE = 4
+    PACE = 1
+    SPENDING = 2
+    AUDIT = 3
+    EVENTS = 4
+    LANE = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from app import migrate
+from app.accounts.buckets import Limit
 from app.accounts.calls import UpstreamCalls
-from app.accounts.pace import Limit, Pace
+from app.accounts.pace import Pace
 from app.audit.seals import Hash
 from app.catalog.service import Catalog
 from app.database import Access, Database, Role

@@ -8,7 +8,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from app.accounts.pace import Limit, NotYet, Pace
+from app.accounts.buckets import Limit
+from app.accounts.pace import NotYet, Pace
 from app.database import Database, new_id
 from app.errors import UpstreamBusy
 from app.telemetry import Metrics

@@ -7,15 +7,19 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.accounts.pace import BACKGROUND_SHARE, Bucket, Limit
+from app.accounts.buckets import BACKGROUND_SHARE, Bucket, Limit
 
 LIMITS = st.builds(Limit, rate=st.floats(0.1, 20), burst=st.integers(1, 20).map(float))
 STEPS = st.lists(st.tuples(st.floats(0, 10), st.booleans()), min_size=1, max_size=60)
 
 
+def full(limit: Limit, now: float) -> Bucket:
+    return Bucket(limit.burst, 0.0, now, 0.0, 0.0)
+
+
 @given(LIMITS, STEPS)
 def test_no_more_calls_than_the_limit_allows(limit: Limit, steps: list[tuple[float, bool]]) -> None:
-    bucket, now = Bucket.full(limit, 0.0), 0.0
+    bucket, now = full(limit, 0.0), 0.0
     calls: list[float] = []
     for pause, background in steps:
         now += pause
@@ -36,7 +40,7 @@ def test_no_more_calls_than_the_limit_allows(limit: Limit, steps: list[tuple[flo
 
 def test_a_full_bucket_gives_its_burst_at_once_and_then_one_by_one() -> None:
     limit = Limit(0.5, 3)
-    bucket = Bucket.full(limit, 100.0)
+    bucket = full(limit, 100.0)
     waits = []
     for _ in range(5):
         bucket, wait = bucket.take(limit, 100.0)
@@ -46,7 +50,7 @@ def test_a_full_bucket_gives_its_burst_at_once_and_then_one_by_one() -> None:
 
 def test_the_background_keeps_its_share_while_callers_want_everything() -> None:
     limit = Limit(1.0, 1.0)
-    bucket, now = Bucket.full(limit, 0.0), 0.0
+    bucket, now = full(limit, 0.0), 0.0
     background = 0
     for _ in range(2000):
         now += 0.1
@@ -64,7 +68,7 @@ def _give_back(bucket: Bucket) -> Bucket:
 
 def test_callers_get_everything_while_the_background_sleeps() -> None:
     limit = Limit(1.0, 1.0)
-    bucket = Bucket.full(limit, 0.0)
+    bucket = full(limit, 0.0)
     for expected in range(5):
         bucket, wait = bucket.take(limit, 0.0)
         assert wait == float(expected)
