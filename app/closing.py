@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.queries import driven
+from app.queries import driven, in_one_piece
 
 _POSTPONED = "rentgate.postponed"
 
@@ -56,7 +56,7 @@ async def commit(connection: AsyncConnection) -> None:
     """
     postponed = connection.info.pop(_POSTPONED)
     if postponed:
-        async with driven(connection) as driver, driver.pipeline():
+        async with driven(connection) as driver, in_one_piece(driver):
             for write, values in sorted(postponed, key=lambda one: one[0].rank):
                 await driver.execute(write.sql, values)
             await driver.execute("commit")

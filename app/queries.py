@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, LiteralString, TypeVar, cast, overload
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import AsyncPipeline
+from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy.engine import make_url
@@ -113,7 +116,7 @@ async def run_together(connection: AsyncConnection, /, *queries: Query[Any]) -> 
         psycopg.Error: one failed, and with it the transaction.
     """
     async with driven(connection) as driver:
-        async with driver.pipeline():
+        async with in_one_piece(driver):
             cursors = [await _send(driver, query) for query in queries]
         return tuple(
             [query.read(await _answer(cursor)) for query, cursor in zip(queries, cursors, strict=True)]
@@ -127,6 +130,28 @@ async def _send(driver: Driver, query: Query[Any]) -> Cursor:
 
 async def _answer(cursor: Cursor) -> Answer:
     return Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount)
+
+
+@asynccontextmanager
+async def in_one_piece(driver: Driver) -> AsyncIterator[None]:
+    """A pipeline of which nothing is sent before its end.
+
+    Psycopg sends each statement of a pipeline as it comes. A process that is stopped between two of them
+    would keep its locks for as long as it is: Postgres ends who stands still in a transaction, but doesn't
+    see that of one who has begun a pipeline.
+    """
+    async with driver.pipeline() as pipeline:
+        pipeline._communicate_gen = partial(_communicate_when_whole, pipeline)  # type: ignore[method-assign]
+        yield
+
+
+def _communicate_when_whole(pipeline: AsyncPipeline) -> PQGen[None]:
+    """Stands in for psycopg's own generator, which sends what is queued and reads what has come."""
+    queue = pipeline.command_queue
+    if queue and queue[-1] == pipeline.pgconn.pipeline_sync:
+        while queue:
+            queue.popleft()()  # libpq only takes it down, until the synchronisation at the end sends it all
+        yield from AsyncPipeline._communicate_gen(pipeline)
 
 
 @asynccontextmanager

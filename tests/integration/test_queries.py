@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.database import Access, Database, Role
 from app.errors import DatabaseUnavailable
-from app.queries import Answer, Query, Statement, run, run_together
+from app.queries import Answer, Query, Statement, driven, in_one_piece, run, run_together
 from tests.conftest import MakeDatabase
 
 ANYBODY = Access(Role.APP)
@@ -117,6 +117,33 @@ def test_a_connection_that_breaks_is_replaced(app_url: str, together: bool) -> N
         await database.aclose()
 
     asyncio.run(scenario())
+
+
+def test_nothing_of_a_pipeline_is_sent_before_all_of_it(app_url: str, postgres: str) -> None:
+    async def scenario() -> None:
+        database = Database(app_url)
+        async with database.transaction(ITSELF) as connection:
+            pid = await run(connection, Query(BACKEND, {}, lambda answer: answer.row.pid))
+            async with driven(connection) as driver:
+                async with in_one_piece(driver):
+                    cursor = await driver.execute("select pg_advisory_xact_lock(4712)")
+                    await driver.execute("select 2")
+                    await asyncio.sleep(0.2)
+                    assert locks(postgres, pid) == 0
+                assert locks(postgres, pid) == 1
+                assert await cursor.fetchone() == ("",)
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def locks(superuser_url: str, pid: int) -> int:
+    """How many advisory locks a connection has."""
+    with psycopg.connect(superuser_url) as connection:
+        row = connection.execute(
+            "select count(*) from pg_locks where locktype = 'advisory' and pid = %s", [pid]
+        ).fetchone()
+        return int(row[0]) if row else 0
 
 
 def test_an_abandoned_pipeline_gives_its_connection_up(app_url: str) -> None:
