@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +16,9 @@ import pytest
 
 from app.sandbox import SandboxOptions
 from tests.acceptance.tenant import Tenant
-from tests.conftest import PROJECT, MakeDatabase, new_vault_key
+from tests.conftest import MakeDatabase, new_vault_key
 from tests.ports import free_port
+from tests.processes import Command, Forked, fresh
 from tests.served import ServedSandbox
 
 ADMIN_TOKEN = "admin-" + secrets.token_hex(24)
@@ -40,23 +39,21 @@ QUICK = {
 class Gateway:
     """A running `rentgate serve`."""
 
-    def __init__(self, port: int, log: Path, arguments: tuple[str, ...]) -> None:
+    def __init__(self, port: int, log: Path, arguments: tuple[str, ...], *, forked: bool = True) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        self._command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments]
+        self._arguments = ("serve", "--port", str(port), *arguments)
+        self._started = Forked if forked else fresh
 
     def start(self, settings: dict[str, str]) -> None:
         """Start the process with these settings, and wait until it answers."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self._command,
-                env={**inherited, **QUICK, **settings},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT,
-            )
-        _wait_until_it_answers(self)
+        self.process: Command = self._started(self._arguments, {**inherited, **QUICK, **settings}, self.log)
+        try:
+            _wait_until_it_answers(self)
+        except BaseException:
+            self.process.kill()
+            raise
 
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client, with a token or without."""
@@ -71,10 +68,21 @@ class Gateway:
 @contextmanager
 def running_gateway(log: Path, *arguments: str, **settings: str) -> Iterator[Gateway]:
     """A gateway in its own process with these settings; ended in order."""
-    port = free_port()
-    gateway = Gateway(port, log, arguments)
+    with _running(Gateway(free_port(), log, arguments), settings) as gateway:
+        yield gateway
+
+
+@contextmanager
+def fresh_gateway(log: Path, *arguments: str, **settings: str) -> Iterator[Gateway]:
+    """Likewise, started from nothing: where it matters what its process is like."""
+    with _running(Gateway(free_port(), log, arguments, forked=False), settings) as gateway:
+        yield gateway
+
+
+@contextmanager
+def _running(gateway: Gateway, settings: dict[str, str]) -> Iterator[Gateway]:
+    gateway.start(settings)
     try:
-        gateway.start(settings)
         yield gateway
     finally:
         gateway.process.terminate()

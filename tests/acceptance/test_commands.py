@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ from app import migrate
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.conftest import PROJECT
+from tests.processes import done
 from tests.served import ServedSandbox
 
 
@@ -30,15 +32,8 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=PROJECT,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        return done(arguments, environment(**settings), Path(folder))
 
 
 def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:
@@ -116,11 +111,11 @@ def test_tenants_and_keys_from_the_shell(settings: dict[str, str], tmp_path: Pat
         with gateway.client(token) as client:
             assert ok(client.get("/me"))["scopes"] == ["rentals:read"]
             rentgate("tenant", "suspend", tenant_id, **settings)
-            assert client.get("/me").status_code == 403
+            eventually(lambda: client.get("/me").status_code, lambda status: status == 403)
             rentgate("tenant", "resume", tenant_id, **settings)
-            key_id = ok(client.get("/me"))["api_key"]["id"]
-            rentgate("key", "revoke", tenant_id, key_id, **settings)
-            assert client.get("/me").status_code == 401
+            me = eventually(lambda: client.get("/me"), lambda answer: answer.status_code == 200).json()
+            rentgate("key", "revoke", tenant_id, me["api_key"]["id"], **settings)
+            eventually(lambda: client.get("/me").status_code, lambda status: status == 401)
     unknown = rentgate("key", "list", "01890a5d-ac96-774b-bcce-b302099a8057", **settings)
     assert unknown.returncode == 1
     assert "There is no such tenant." in unknown.stderr

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.acceptance.conftest import ADMIN_TOKEN, MakeTenant, running_gateway
+from tests.acceptance.conftest import ADMIN_TOKEN, MakeTenant, fresh_gateway, running_gateway
 from tests.acceptance.tenant import Answer, Tenant, eventually, ok, problem
 from tests.served import ServedSandbox
 
@@ -207,7 +207,7 @@ def test_who_waits_is_looked_for_at_the_short_interval(
 def test_a_stop_does_not_wait_for_those_who_wait(
     settings: dict[str, str], sandbox: ServedSandbox, tmp_path: Path, workers: str
 ) -> None:
-    with running_gateway(tmp_path / "log", "--workers", workers, **settings) as gateway:
+    with fresh_gateway(tmp_path / "log", "--workers", workers, **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             tenant = Tenant.create(gateway.client, admin, sandbox)
             rental = tenant.rent()

@@ -19,7 +19,7 @@ import pytest
 from app.postgres import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.tenants.tokens import token_prefix
-from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
+from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
 from tests.acceptance.test_commands import rentgate
 from tests.canaries import Canary, files_under, found_in, tables_of
@@ -133,7 +133,7 @@ def test_no_secret_is_left_anywhere(journey: Journey) -> None:
     server = EmbeddedPostgres(journey.folder / "data", durable=False)
     superuser_url = server.start()
     try:
-        with running_gateway(journey.folder / "first.log", **journey.settings) as gateway:
+        with fresh_gateway(journey.folder / "first.log", **journey.settings) as gateway:
             tenant = moved_in(journey, gateway)
             rentals(tenant)
             bad_days(tenant)
@@ -142,7 +142,7 @@ def test_no_secret_is_left_anywhere(journey: Journey) -> None:
             journey.processes(gateway)
             tenant.http.get("/metrics")
             killed_in_its_call(gateway, tenant)
-        with running_gateway(journey.folder / "second.log", **journey.settings) as gateway:
+        with fresh_gateway(journey.folder / "second.log", **journey.settings) as gateway:
             tenant.http = journey.client(gateway, tenant.token)
             settled(tenant)
             from_a_shell(journey, tenant)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ import psycopg
 from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.acceptance.test_commands import environment
-from tests.conftest import PROJECT, superuser_of
+from tests.conftest import superuser_of
+from tests.processes import Command, Forked
 from tests.served import ServedSandbox
 
 ACCOUNTS, INTERVAL = 6, 1.0
@@ -27,13 +27,8 @@ EVERY_INTERVAL = {"RENTGATE_SYNC_INTERVAL": str(INTERVAL), "RENTGATE_SYNC_IDLE_I
 
 
 @contextmanager
-def worker(settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "worker"],
-        env=environment(**settings),
-        stdout=subprocess.DEVNULL,
-        cwd=PROJECT,
-    )
+def worker(settings: dict[str, str]) -> Iterator[Command]:
+    process = Forked(("worker",), environment(**settings), Path(os.devnull))
     try:
         yield process
     finally:

@@ -32,7 +32,7 @@ from app.api.paging import encoded
 from app.api.rentals import CURSOR
 from app.postgres import EmbeddedPostgres
 from app.sandbox import SandboxOptions
-from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, settings_for
+from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway, settings_for
 from tests.acceptance.tenant import PURCHASE, Tenant, eventually
 from tests.bench.load import CONNECTIONS, SECONDS, Throughput, load
 from tests.conftest import PROJECT
@@ -78,7 +78,7 @@ def main() -> None:
         inside = make_url(superuser).set(database=make_url(app_url).database)
         with ServedSandbox(SandboxOptions(sms_seconds=0, stock=10**6)) as sandbox:
             settings = {**settings_for(app_url, sandbox), **SETTINGS}
-            with running_gateway(folder / "log", **settings) as gateway:
+            with fresh_gateway(folder / "log", **settings) as gateway:
                 with gateway.client(ADMIN_TOKEN) as admin:
                     tenant = Tenant.create(gateway.client, admin, sandbox)
                     many = Tenant.create(gateway.client, admin, sandbox)

@@ -38,7 +38,7 @@ from app.sandbox.world import Arrived, Order
 from app.settings import Settings
 from app.tenants import service as tenants
 from app.wiring import services
-from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway, settings_for
+from tests.acceptance.conftest import ADMIN_TOKEN, fresh_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.conftest import PROJECT
 from tests.receiver import receiving
@@ -76,7 +76,7 @@ class House:
 
     def gateway(self) -> Any:
         """A gateway without a worker."""
-        return running_gateway(self.folder / "log", "--no-worker", **self.settings)
+        return fresh_gateway(self.folder / "log", "--no-worker", **self.settings)
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows, as the superuser sees them."""

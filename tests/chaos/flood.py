@@ -11,8 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -32,7 +30,7 @@ from app.sandbox.options import Shape
 from app.sandbox.world import Arrived, Number
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, Gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok
-from tests.conftest import PROJECT
+from tests.processes import Command, Forked
 from tests.receiver import Received, Receiver, Reply, receiving
 from tests.served import ServedSandbox
 
@@ -113,16 +111,9 @@ class Flood:
         log = self._folder / f"gateway-{number}.jsonl"
         return running_gateway(log, "--no-worker", **self._settings)
 
-    def _worker(self) -> subprocess.Popen[bytes]:
+    def _worker(self) -> Command:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
-        with (self._folder / "workers.jsonl").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "worker"],
-                env={**inherited, **self._settings},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT,
-            )
+        return Forked(("worker",), {**inherited, **self._settings}, self._folder / "workers.jsonl")
 
     def _end_workers(self) -> None:
         for worker in self._workers:
