@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from app import migrate
 from app.postgres import EmbeddedPostgres
-from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway, settings_for
+from tests.acceptance.conftest import ADMIN_TOKEN, fresh_gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
 from tests.conftest import MakeDatabase
 from tests.served import ServedSandbox
@@ -227,7 +227,7 @@ def test_a_killed_gateway_leaves_its_embedded_database_to_the_next(
     pid_file = tmp_path / "data" / "postgres" / "data" / "postmaster.pid"
     pid = int(pid_file.read_text().split("\n", 1)[0])
     os.kill(pid, 0)
-    with running_gateway(tmp_path / "second", "--workers", "2", **settings) as gateway:
+    with fresh_gateway(tmp_path / "second", "--workers", "2", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             assert ok(admin.get(f"/tenants/{made['id']}"))["name"] == "kept"
     assert not pid_file.exists()

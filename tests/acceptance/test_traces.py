@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
+from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway, running_gateway
 from tests.acceptance.tenant import PURCHASE, Tenant, eventually, ok
 from tests.acceptance.test_commands import environment
 from tests.collector import Collected, Collector, collecting
@@ -198,9 +198,7 @@ def test_the_last_spans_are_sent_when_a_process_ends(
     arguments: tuple[str, ...], collector: Collector, settings: dict[str, str], tmp_path: Path
 ) -> None:
     named = {"OTEL_SERVICE_NAME": "numbers"}
-    with running_gateway(
-        tmp_path / "log", *arguments, **settings, **named, **to(collector, soon=False)
-    ) as it:
+    with fresh_gateway(tmp_path / "log", *arguments, **settings, **named, **to(collector, soon=False)) as it:
         httpx.get(f"{it.url}/readyz", headers={"X-Request-ID": "the last one"})
         assert not collector.spans
     found = [span.attributes["rentgate.request_id"] for span in collector.named("GET /readyz")]

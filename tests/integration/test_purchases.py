@@ -130,7 +130,7 @@ def test_an_unknown_purchase_is_found_if_it_was_made_and_fails_if_it_was_not(
     open_house: OpenHouse, kind: FaultKind, when: str
 ) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await house.look()
             fault(house, "create", kind, when, seconds=20)
             outcome = await buy(house)
@@ -158,8 +158,8 @@ def test_an_unknown_purchase_is_found_if_it_was_made_and_fails_if_it_was_not(
 
 def test_a_purchase_that_the_upstream_makes_late_is_found(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=6.0) as house:
-            fault(house, "create", FaultKind.LATE, seconds=2.0)
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=6.0) as house:
+            fault(house, "create", FaultKind.LATE, seconds=3.0)
             outcome = await buy(house)
             assert outcome.rental.status == "pending"
             settled = await look_until_settled(house, outcome.rental.id)
@@ -171,7 +171,7 @@ def test_a_purchase_that_the_upstream_makes_late_is_found(open_house: OpenHouse)
 
 def test_absence_counts_only_time_in_which_the_list_could_be_read(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=0.5) as house:
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=0.5) as house:
             fault(house, "create", FaultKind.HANG, seconds=20)
             outcome = await buy(house)
             fault(house, "orders", FaultKind.HTML, times=10)
@@ -186,7 +186,7 @@ def test_absence_counts_only_time_in_which_the_list_could_be_read(open_house: Op
 
 def test_two_orders_that_fit_go_to_review_with_both_as_candidates(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await house.look()
             fault(house, "create", FaultKind.DROP, "after")
             outcome = await buy(house)
@@ -205,7 +205,7 @@ def test_two_orders_that_fit_go_to_review_with_both_as_candidates(open_house: Op
 
 def test_an_order_that_was_there_before_is_not_taken_for_a_purchase(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             account = house.sandbox.world.accounts[house.api_key]
             from_website = house.sandbox.world.new_order(
                 account, house.sandbox.world.new_number(COUNTRIES["RU"]), "opt1", 7
@@ -301,7 +301,7 @@ def test_a_failing_activation_never_hides_the_bought_number(open_house: OpenHous
 
 def test_an_unknown_activation_is_found_by_the_numbers_state(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             outcome = await buy(house)
             fault(house, "activate", FaultKind.DROP, "after")
             pending = await house.services.changes.activate(house.caller, outcome.rental.id, None)
@@ -327,7 +327,7 @@ def test_an_empty_stock_is_said(open_house: OpenHouse) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_unknown_restore_is_settled_from_the_list(open_house: OpenHouse, when: str) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             outcome = await buy(house)
             house.sandbox.world.age(8 * 86_400)
             for _ in range(3):
