@@ -52,12 +52,13 @@ async def commit(connection: AsyncConnection) -> None:
 
     Raises:
         psycopg.Error: it could not be written; nothing is committed, unless the connection was lost.
-        sqlalchemy.exc.DBAPIError: likewise.
     """
     postponed = connection.info.pop(_POSTPONED)
-    if postponed:
-        async with driven(connection) as driver, in_one_piece(driver):
+    async with driven(connection) as driver:
+        if not postponed:
+            await driver.execute("commit")
+            return
+        async with in_one_piece(driver):
             for write, values in sorted(postponed, key=lambda one: one[0].rank):
                 await driver.execute(write.sql, values)
             await driver.execute("commit")
-    await connection.commit()

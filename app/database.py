@@ -103,6 +103,12 @@ _UNMIGRATED = (
     psycopg.errors.InvalidParameterValue,  # what Postgres says to set_config('role', ...) without the role
 )
 
+_GONE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,  # the server has ended who stood still
+)
+
 _BEGIN_AS = (
     "begin; select set_config('role', '{role}', true), set_config('rentgate.tenant_id', '{tenant_id}', true),"
     " set_config('rentgate.token_hash', '{token_hash}', true), set_config('lock_timeout', '10s', true),"
@@ -306,7 +312,7 @@ def lost(error: DBAPIError | psycopg.Error) -> bool:
 
 
 def _away(error: BaseException | None) -> bool:
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return isinstance(error, _GONE)
 
 
 def violated(error: sa.exc.IntegrityError) -> str | None:

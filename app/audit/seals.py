@@ -7,6 +7,7 @@ both can: note the newest seal elsewhere now and then, and verify against it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.models import audit_heads, audit_logs, audit_seals, audit_unsealed
+from app.queries import Query, Statement, run, run_together
 
 Hash = Callable[[bytes], bytes]
 """A keyed hash, whose key is not in the database."""
@@ -27,17 +29,71 @@ BEFORE_THE_FIRST = bytes(32)
 AT_ONCE = 100
 """Rows that are sealed in one transaction: few enough to keep neither requests nor the trail waiting."""
 
-_INSERT = sa.text("""
-    insert into audit_seals (tenant_id, position, audit_id, hash, sealed_at)
-    select :tenant_id, :position + nth, audit_id, hash, clock_timestamp()
-    from unnest(:ids, :hashes) with ordinality as s (audit_id, hash, nth)
-""").bindparams(
-    sa.bindparam("tenant_id", type_=sa.Uuid),
-    sa.bindparam("ids", type_=ARRAY(sa.Uuid)),
-    sa.bindparam("hashes", type_=ARRAY(sa.LargeBinary)),
-)
+HASHED_AT_ONCE = 10
+"""Rows that are hashed before whatever else the process has to do gets its turn."""
 
 ROW = tuple(column for column in audit_logs.c if column.name != "tenant_id")
+
+_BEGIN = Statement(
+    insert(audit_heads)
+    .values(
+        tenant_id=sa.bindparam("tenant"),
+        position=0,
+        hash=sa.bindparam("nothing"),
+        pruned_hash=sa.bindparam("nothing"),
+    )
+    .on_conflict_do_nothing()
+)
+
+_LOCK = Statement(
+    sa.select(audit_heads.c.position, audit_heads.c.hash)
+    .where(audit_heads.c.tenant_id == sa.bindparam("tenant"))
+    .with_for_update()
+)
+
+
+def _take() -> Statement:
+    oldest = (
+        sa.select(audit_unsealed.c.audit_id)
+        .where(audit_unsealed.c.tenant_id == sa.bindparam("tenant"))
+        .order_by(audit_unsealed.c.audit_id)
+        .limit(AT_ONCE)
+    )
+    taken = (
+        audit_unsealed.delete()
+        .where(audit_unsealed.c.tenant_id == sa.bindparam("tenant"), audit_unsealed.c.audit_id.in_(oldest))
+        .returning(audit_unsealed.c.audit_id)
+        .cte("taken")
+    )
+    return Statement(
+        sa.select(*ROW)
+        .where(
+            audit_logs.c.tenant_id == sa.bindparam("tenant"),
+            audit_logs.c.id.in_(sa.select(taken.c.audit_id)),
+        )
+        .order_by(audit_logs.c.created_at, audit_logs.c.id)
+    )
+
+
+_TAKE = _take()
+
+_SEAL = Statement(
+    sa.text("""
+        with sealed as (
+            insert into audit_seals (tenant_id, position, audit_id, hash, sealed_at)
+            select :tenant, :position + nth, audit_id, hash, clock_timestamp()
+            from unnest(:ids, :hashes) with ordinality as s (audit_id, hash, nth)
+        )
+        update audit_heads set position = :position + cardinality(:ids), hash = :latest
+        where tenant_id = :tenant
+    """).bindparams(
+        sa.bindparam("tenant", type_=sa.Uuid),
+        sa.bindparam("position", type_=sa.BigInteger),
+        sa.bindparam("ids", type_=ARRAY(sa.Uuid)),
+        sa.bindparam("hashes", type_=ARRAY(sa.LargeBinary)),
+        sa.bindparam("latest", type_=sa.LargeBinary),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +129,23 @@ async def seal(connection: AsyncConnection, tenant_id: UUID, keyed: Hash) -> int
 
     The oldest `AT_ONCE` that are seen are sealed in one transaction, under a lock of the trail's head.
     """
-    start = {"tenant_id": tenant_id, "position": 0, "hash": BEFORE_THE_FIRST, "pruned_hash": BEFORE_THE_FIRST}
-    await connection.execute(insert(audit_heads).values(start).on_conflict_do_nothing())
-    head = await head_of(connection, tenant_id, lock=True)
-    oldest = (
-        sa.select(audit_unsealed.c.audit_id)
-        .where(audit_unsealed.c.tenant_id == tenant_id)
-        .order_by(audit_unsealed.c.audit_id)
-        .limit(AT_ONCE)
-    )
-    taken = (
-        audit_unsealed.delete()
-        .where(audit_unsealed.c.tenant_id == tenant_id, audit_unsealed.c.audit_id.in_(oldest))
-        .returning(audit_unsealed.c.audit_id)
-        .cte("taken")
-    )
-    rows = await connection.execute(
-        sa.select(*ROW)
-        .where(audit_logs.c.tenant_id == tenant_id, audit_logs.c.id.in_(sa.select(taken.c.audit_id)))
-        .order_by(audit_logs.c.created_at, audit_logs.c.id)
+    tenant = {"tenant": tenant_id}
+    _, head, rows = await run_together(
+        connection,
+        Query(_BEGIN, {**tenant, "nothing": BEFORE_THE_FIRST}, lambda _: None),
+        Query(_LOCK, tenant, lambda answer: Head(*answer.row)),
+        Query(_TAKE, tenant, lambda answer: answer.rows),
     )
     latest, ids, hashes = head.hash, [], []
-    for row in rows:
+    for nth, row in enumerate(rows):
+        if nth % HASHED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         latest = sealed(keyed, latest, tenant_id, row)
         ids.append(row.id)
         hashes.append(latest)
     if ids:
-        given = {"tenant_id": tenant_id, "position": head.position, "ids": ids, "hashes": hashes}
-        await connection.execute(_INSERT, given)
-        await connection.execute(
-            audit_heads.update()
-            .where(audit_heads.c.tenant_id == tenant_id)
-            .values(position=head.position + len(ids), hash=latest)
-        )
+        given = {"position": head.position, "ids": ids, "hashes": hashes, "latest": latest}
+        await run(connection, Query(_SEAL, tenant | given, lambda _: None))
     return len(ids)
 
 
@@ -174,13 +214,13 @@ def of_row() -> sa.ColumnElement[bool]:
     )
 
 
-def sealed(keyed: Hash, before: bytes, tenant_id: UUID, row: sa.Row[Any]) -> bytes:
+def sealed(keyed: Hash, before: bytes, tenant_id: UUID, row: Any) -> bytes:
     """The hash that seals a row after the seal before it."""
     told = {"tenant_id": str(tenant_id), **facts(row)}
     return keyed(before + json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
 
 
-def facts(row: sa.Row[Any]) -> dict[str, Any]:
+def facts(row: Any) -> dict[str, Any]:
     """A row as JSON, always the same for the same row."""
     columns = {column.name: getattr(row, column.name) for column in ROW}
     return columns | {"id": str(row.id), "created_at": row.created_at.astimezone(UTC).isoformat()}
