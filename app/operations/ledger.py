@@ -186,6 +186,21 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
     )
 
 
+async def advance_in_review(connection: AsyncConnection, operation: Operation) -> Operation | None:
+    """The step for want of which the operation is in review was done after all. What is left of it stays a
+    person's to do; None if the operation is somewhere else by now.
+    """
+    row = (
+        await connection.execute(
+            operations.update()
+            .where(*_this(operation), operations.c.step == operation.step, operations.c.state == State.REVIEW)
+            .values(step=operation.step + 1)
+            .returning(*COLUMNS)
+        )
+    ).one_or_none()
+    return None if row is None else from_row(row)
+
+
 async def postpone(
     connection: AsyncConnection, operation: Operation, state: State, seconds: float
 ) -> Operation | None:

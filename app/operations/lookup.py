@@ -123,7 +123,10 @@ def _given_up() -> Statement:
             operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
             operations.c.kind.in_([constant(kind) for kind in sorted(SPENDING)]),
             sa.or_(
-                operations.c.state == constant(State.REVIEW),
+                sa.and_(
+                    operations.c.state == constant(State.REVIEW),
+                    sa.or_(operations.c.error.is_(None), not_made),
+                ),
                 sa.and_(operations.c.state == constant(State.FAILED), not_made),
             ),
             ~tried_again,
@@ -138,7 +141,8 @@ _GIVEN_UP = _given_up()
 async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
     """An account's operations whose order may still turn up, the one sent last first.
 
-    What was tried again with the same rental since is none of them: what turned up belongs to the later try.
+    What was refused is none of them, nor what was tried again with the same rental since: what turned up
+    belongs to the later try.
     """
     given = {"tenant": tenant_id, "account": upstream_key_id}
     return await run(connection, Query(_GIVEN_UP, given, _operations))

@@ -18,10 +18,11 @@ from app.upstream.wire import HistoryEntry, NumberState, Order
 from app.values import utc_now
 
 
-async def import_listed(
+async def take_up(
     connection: AsyncConnection, caller: Caller, upstream_key_id: UUID, orders: Sequence[Order]
 ) -> None:
-    """Make rentals of living orders that nobody has; several of one number are one rental.
+    """Make rentals of living orders that nobody has; several of one number are one rental, and those of a
+    number that is rented are its rental's.
 
     The account has to be locked, and the orders have to be in their table already.
     """
@@ -30,14 +31,25 @@ async def import_listed(
         by_number.setdefault(order.phone_number or order.order_id, []).append(order)
     for siblings in by_number.values():
         first = siblings[0]
-        rental_id = await _new_rental(
-            connection, caller, upstream_key_id, phone_number=first.phone_number, country=first.country
+        rental_id = await repository.living_rental(
+            connection, caller.tenant_id, upstream_key_id, first.phone_number
         )
+        joined = rental_id is not None
+        if rental_id is None:
+            rental_id = await _new_rental(
+                connection, caller, upstream_key_id, phone_number=first.phone_number, country=first.country
+            )
         for order in siblings:
             await repository.save_order(
                 connection, caller.tenant_id, upstream_key_id, order.order_id, rental_id=rental_id
             )
-        await intake.refresh_rental(connection, caller, rental_id, first, EventType.RENTAL_IMPORTED)
+        await intake.refresh_rental(
+            connection,
+            caller,
+            rental_id,
+            None if joined else first,
+            None if joined else EventType.RENTAL_IMPORTED,
+        )
 
 
 async def import_archived(

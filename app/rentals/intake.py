@@ -76,25 +76,15 @@ async def take_in(
         if row is not None and row.rental_id in untouchable:
             continue
         values = _order_values(order)
-        if row is None:
-            rental_id = await _sibling(connection, caller.tenant_id, upstream_key_id, order)
-            await repository.save_order(
-                connection,
-                caller.tenant_id,
-                upstream_key_id,
-                order.order_id,
-                rental_id=rental_id,
-                **values,
-            )
-            if rental_id is not None:
-                affected.setdefault(rental_id, order)
-            continue
-        if changed := _differences(row, values):
+        rental_id = None if row is None else row.rental_id
+        if rental_id is None:
+            values["rental_id"] = rental_id = await _awaiting(connection, caller, upstream_key_id, order)
+        if changed := values if row is None else _differences(row, values):
             await repository.save_order(
                 connection, caller.tenant_id, upstream_key_id, order.order_id, **changed
             )
-        if row.rental_id is not None:
-            affected.setdefault(row.rental_id, order)
+        if rental_id is not None:
+            affected.setdefault(rental_id, order)
     gone = await _missed(connection, caller, upstream_key_id, known, untouchable)
     await _refresh_changed(connection, caller, affected)
     return Taken(gone, undecided=bool(known or untouchable))
@@ -275,24 +265,17 @@ def _changed_since(tenant_id: UUID, upstream_key_id: UUID, moment: datetime) -> 
     return Query(_CHANGED, given, lambda answer: {row.id for row in answer.rows})
 
 
-async def _sibling(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order: Order
+async def _awaiting(
+    connection: AsyncConnection, caller: Caller, upstream_key_id: UUID, order: Order
 ) -> UUID | None:
-    """The living rental that a new order belongs to, by its number; several services share one."""
-    if order.phone_number is None:
+    """The living rental that waits for this order, since it was bought with another or added to it. That an
+    order has a rental's number alone doesn't tell: it may be what an operation of open outcome made.
+    """
+    if order.service is None:
         return None
-    found: UUID | None = await connection.scalar(
-        sa.select(rentals.c.id)
-        .where(
-            rentals.c.tenant_id == tenant_id,
-            rentals.c.upstream_key_id == upstream_key_id,
-            rentals.c.phone_number == order.phone_number,
-            rentals.c.status == "active",
-        )
-        .order_by(rentals.c.id.desc())
-        .limit(1)
+    return await repository.living_rental(
+        connection, caller.tenant_id, upstream_key_id, order.phone_number, awaiting=order.service
     )
-    return found
 
 
 async def _missed(

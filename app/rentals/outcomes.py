@@ -36,6 +36,19 @@ async def made(
     return None if done is None else done[0]
 
 
+async def made_late(
+    connection: AsyncConnection, operation: Operation, orders: Sequence[PurchasedOrder]
+) -> Operation | None:
+    """As `made`, of an operation that was given up. If it has further steps, they are not sent: whoever looks
+    after it may have done them by hand.
+    """
+    if operation.is_last_step:
+        return await made(connection, operation, orders, event=EventType.RENTAL_RECOVERED)
+    if await ledger.advance_in_review(connection, operation) is not None:
+        await EFFECTS[operation.kind].step_done(connection, operation, orders)
+    return None
+
+
 async def made_and_shown(
     connection: AsyncConnection, operation: Operation, orders: Sequence[PurchasedOrder]
 ) -> tuple[Operation, Rental] | None:
@@ -91,9 +104,13 @@ async def not_made(
 async def failed(
     connection: AsyncConnection, operation: Operation, error: RentgateError | None = None
 ) -> Operation | None:
-    """The operation as a whole was not carried out."""
+    """The operation as a whole was not carried out. Orders that a person found to be none of its making are
+    kept with it, so that they are not taken for its late ones.
+    """
     why = error or PurchaseNotMade(operation_id=str(operation.id))
-    settled = await ledger.settle(connection, operation, State.FAILED, error=why)
+    settled = await ledger.settle(
+        connection, operation, State.FAILED, error=why, candidates=operation.candidates
+    )
     if settled is not None:
         await EFFECTS[settled.kind].failed(connection, settled, why)
     return settled

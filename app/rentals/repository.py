@@ -227,6 +227,38 @@ async def order_ids_of_number(
     return sorted(await connection.scalars(query))
 
 
+async def living_rental(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    phone_number: str | None,
+    *,
+    awaiting: str | None = None,
+) -> UUID | None:
+    """The living rental of an account that has this number; the newest of several.
+
+    Args:
+        awaiting: a service that it has to be rented for, and that none of its orders is of yet.
+    """
+    if phone_number is None:
+        return None
+    query = sa.select(rentals.c.id).where(
+        rentals.c.tenant_id == tenant_id,
+        rentals.c.upstream_key_id == upstream_key_id,
+        rentals.c.phone_number == phone_number,
+        rentals.c.status == "active",
+    )
+    if awaiting is not None:
+        has_it = sa.exists().where(
+            upstream_orders.c.tenant_id == rentals.c.tenant_id,
+            upstream_orders.c.rental_id == rentals.c.id,
+            upstream_orders.c.service == awaiting,
+        )
+        query = query.where(rentals.c.services.contains([{"code": awaiting}]), ~has_it)
+    found: UUID | None = await connection.scalar(query.order_by(rentals.c.id.desc()).limit(1))
+    return found
+
+
 async def is_closed(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, looks: int
 ) -> bool:

@@ -98,27 +98,23 @@ async def _join_late_orders(
     """Join orders that turned up late to the operations that failed or went to review for want of them.
 
     Of several that fit, the one sent last before the order was seen gets it: they asked for the same thing,
-    and one of them was made.
+    and one of them was made. The orders of a review are not late, and a person decides about them.
     """
     joined: list[Operation | None] = []
     for operation in await lookup.given_up(connection, tenant_id, upstream_key_id):
         reviewed = {candidate["upstream_order_id"] for candidate in operation.candidates or ()}
-        unknown_to_review = [s for s in strangers if s.order.order_id not in reviewed]
-        possible = fitting(operation, listed, unknown_to_review)
-        if possible:
-            joined.append(
-                await outcomes.made(
-                    connection, operation, _bought(possible[0]), event=EventType.RENTAL_RECOVERED
-                )
-            )
-            strangers = _without(strangers, possible[0])
+        possible = fitting(operation, listed, strangers)
+        late = next((orders for orders in possible if reviewed.isdisjoint(o.order_id for o in orders)), None)
+        if late is not None:
+            joined.append(await outcomes.made_late(connection, operation, _bought(late)))
+            strangers = _without(strangers, late)
     return joined
 
 
 async def _import_strangers(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, listed: dict[str, Order]
 ) -> None:
-    """Import the orders that nobody has, and that no open operation may still turn out to have made."""
+    """Take up the orders that nobody has, and that no open operation may still turn out to have made."""
     strangers = await _strangers(connection, tenant_id, upstream_key_id, list(listed.values()))
     if not strangers:
         return
@@ -133,7 +129,7 @@ async def _import_strangers(
             strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
         else:
             strangers = [s for s in strangers if s.first_seen_at < operation.sent_at]
-    await importing.import_listed(
+    await importing.take_up(
         connection, background(tenant_id), upstream_key_id, [stranger.order for stranger in strangers]
     )
 
