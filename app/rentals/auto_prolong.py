@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -77,8 +77,8 @@ async def due(connection: AsyncConnection, limit: int) -> Sequence[tuple[UUID, U
 
 
 def plan_of(rental: Row) -> Plan | None:
-    """How a rental is to be prolonged for its present end; None if not at all, or if that was tried."""
-    if rental.auto_prolong is None or rental.expires_at is None:
+    """How a rental is to be prolonged for its present end; None if not at all, not yet, or tried already."""
+    if rental.auto_prolong is None or rental.expires_at is None or rental.expires_at > utc_now() + LEAD:
         return None
     tried_end = rental.auto_prolong_tried_end
     if tried_end is not None and tried_end >= rental.expires_at - TOLERANCE:
@@ -86,13 +86,16 @@ def plan_of(rental: Row) -> Plan | None:
     return Plan.of(rental.auto_prolong)
 
 
-def tried(rental: Row) -> dict[str, Any]:
-    """The columns which say that the present end was tried; for the intent's own transaction.
+def tried(rental: Row, end: datetime) -> dict[str, Any]:
+    """The columns which say that an end was tried; for the intent's own transaction.
+
+    Args:
+        end: for which the rental is to be prolonged.
 
     Raises:
-        OperationPending: another process tried it.
+        OperationPending: another process tried it, or it is the rental's end no more.
     """
-    if plan_of(rental) is None:
+    if plan_of(rental) is None or abs(rental.expires_at - end) > TOLERANCE:
         raise OperationPending("The rental's end was tried already.", retry_after=RETRY.total_seconds())
     return {"auto_prolong_tried_end": rental.expires_at, "auto_prolong_retry_at": None}
 
@@ -103,11 +106,13 @@ async def failed(
     rental_id: UUID,
     error: RentgateError,
     *,
+    end: datetime | None = None,
     never_sent: bool = False,
 ) -> None:
     """The rental was not prolonged, and nothing was spent: have it tried again, or tell that it can't be.
 
     Args:
+        end: for which it should have been; the one that the intent noted as tried if there was an intent.
         never_sent: whether the upstream was surely not even asked, for want of a process.
     """
     rental = await repository.locked(connection, caller.tenant_id, rental_id)
@@ -119,6 +124,7 @@ async def failed(
         }
         await repository.update(connection, caller.tenant_id, rental_id, **again)
         return
-    await repository.update(connection, caller.tenant_id, rental_id, auto_prolong_tried_end=rental.expires_at)
+    if end is not None:
+        await repository.update(connection, caller.tenant_id, rental_id, auto_prolong_tried_end=end)
     await repository.announce(connection, caller, EventType.RENTAL_AUTO_PROLONG_FAILED, rental_id)
     audit.record(connection, caller, "rental.auto_prolong", target=rental_id, outcome=error.code)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -137,22 +139,18 @@ class Changes:
         max_price: Decimal | None,
         claim: Claim | None,
         *,
-        automatic: bool = False,
+        automatic_for: datetime | None = None,
     ) -> Outcome:
         """Prolong a rental; whether it can be is the upstream's to say.
 
         Args:
-            automatic: by its own plan, once for each end.
+            automatic_for: by its own plan, for this end, once.
 
         Raises:
             PriceAboveMax: it would cost more than `max_price` (US dollars).
             RentgateError: nothing was prolonged, and why.
         """
-        rental, orders = await self._read(caller, rental_id)
-        if any(order.expires_at is None or order.end_outdated for order in _living(rental, orders)):
-            await self._reader.read(caller, rental.upstream_key_id)
-            rental, orders = await self._read(caller, rental_id)
-        living = _living(rental, orders)
+        rental, living = await self._with_ends(caller, rental_id)
         offers = await self._offers(caller, rental, period, [order.service for order in living])
         quote = Quote(tuple(offer.total_price if offer else None for offer in offers)).within(max_price)
         prices = dict(zip((order.upstream_order_id for order in living), quote.parts, strict=True))
@@ -161,14 +159,12 @@ class Changes:
             living = _living(rental, orders)
             if any(order.expires_at is None for order in living):
                 raise RentalNotActive("The upstream doesn't tell when the rental ends.")
-            if any(order.end_outdated for order in living):
-                # Its end before this call is what will tell whether the call was made.
-                raise OperationPending("The rental was just prolonged.", retry_after=5)
+            _require_known_ends(living)  # which are what will tell whether the call was made
             return {
                 "orders": [_named(order, prices.get(order.upstream_order_id)) for order in living],
                 "period": {"unit": period.unit.value, "count": period.count},
                 "max_price": _text(max_price),
-                "automatic": automatic,
+                "automatic": automatic_for is not None,
             }
 
         return await self._run(
@@ -179,23 +175,24 @@ class Changes:
             claim=claim,
             price=quote.total,
             read_back=True,
-            noting=auto_prolong.tried if automatic else None,
+            noting=None if automatic_for is None else partial(auto_prolong.tried, end=automatic_for),
         )
 
     async def prolong_by_plan(self, caller: Caller, rental_id: UUID) -> None:
         """Prolong a rental that ends soon as its tenant wants it to be, unless somebody did so meanwhile."""
         access = Access.tenant(caller.tenant_id)
         async with self._database.transaction(access) as connection:
-            plan = auto_prolong.plan_of(await repository.locked(connection, caller.tenant_id, rental_id))
+            rental = await repository.locked(connection, caller.tenant_id, rental_id)
+        plan, end = auto_prolong.plan_of(rental), rental.expires_at
         if plan is None:
             return
         try:
-            await self.prolong(caller, rental_id, plan.period, plan.max_price, None, automatic=True)
+            await self.prolong(caller, rental_id, plan.period, plan.max_price, None, automatic_for=end)
         except RentgateError as error:
             async with self._database.transaction(access) as connection:
                 rental = await repository.locked(connection, caller.tenant_id, rental_id)
                 if auto_prolong.plan_of(rental) is not None:  # else what became of the operation was told
-                    await auto_prolong.failed(connection, caller, rental_id, error)
+                    await auto_prolong.failed(connection, caller, rental_id, error, end=end)
 
     async def add_service(
         self, caller: Caller, rental_id: UUID, service: str, max_price: Decimal | None, claim: Claim | None
@@ -207,13 +204,13 @@ class Changes:
             InvalidRequest: the rental has it already.
             RentgateError: nothing was added, and why.
         """
-        rental, orders = await self._read(caller, rental_id)
-        first = _living(rental, orders)[0]
+        rental, living = await self._with_ends(caller, rental_id)
+        end = living[0].expires_at
         bought = Period(PeriodUnit(rental.period_unit), rental.period_count) if rental.period_unit else WEEK
         (offer,) = await self._offers(caller, rental, bought, [service], required=True)
         price = None
-        if offer is not None and first.expires_at is not None:
-            price = offer.price_per_day * days_left(first.expires_at)
+        if offer is not None and end is not None:
+            price = offer.price_per_day * days_left(end)
         quote = Quote((price,)).within(max_price)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             known = await repository.order_ids_of_number(
@@ -222,6 +219,9 @@ class Changes:
 
         def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, Any]:
             first = _living(rental, orders)[0]
+            _require_known_ends([first])
+            if first.expires_at != end:
+                raise OperationPending("The rental's end has just moved, and so the price.", retry_after=1)
             if rental.phone_number is None:
                 raise RentalNotActive("The upstream doesn't tell the rental's number.")
             if any(rented["code"] == service for rented in rental.services):
@@ -259,6 +259,18 @@ class Changes:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
             return rental, await repository.orders_of(connection, caller.tenant_id, rental_id)
+
+    async def _with_ends(self, caller: Caller, rental_id: UUID) -> tuple[Row, list[Row]]:
+        """A rental and its living orders, with their present ends as far as the upstream tells them.
+
+        Raises:
+            RentgateError: it has none, or the ends can't be read.
+        """
+        rental, orders = await self._read(caller, rental_id)
+        if any(order.expires_at is None or order.end_outdated for order in _living(rental, orders)):
+            await self._reader.read(caller, rental.upstream_key_id)
+            rental, orders = await self._read(caller, rental_id)
+        return rental, _living(rental, orders)
 
     async def _offers(
         self, caller: Caller, rental: Row, period: Period, services: list[str], *, required: bool = False
@@ -346,6 +358,16 @@ def _living(rental: Row, orders: Sequence[Row]) -> list[Row]:
     if rental.status != "active" or not living:
         raise RentalNotActive
     return living
+
+
+def _require_known_ends(orders: Sequence[Row]) -> None:
+    """See that no order's end may have moved since it was last seen.
+
+    Raises:
+        OperationPending: one's may have.
+    """
+    if any(order.end_outdated for order in orders):
+        raise OperationPending("The rental was just prolonged.", retry_after=5)
 
 
 def _restorable(rental: Row, orders: Sequence[Row]) -> list[Row]:

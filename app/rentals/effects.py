@@ -158,6 +158,9 @@ async def _deleted(
     connection: AsyncConnection, operation: Operation, _orders: Sequence[PurchasedOrder]
 ) -> None:
     await _save_order(connection, operation, status="deleted", has_new_sms=False)
+    await repository.update(
+        connection, operation.tenant_id, operation.rental_id
+    )  # no older list brings it back
 
 
 async def _delete_done(connection: AsyncConnection, operation: Operation, _event: EventType | None) -> None:

@@ -70,6 +70,10 @@ async def take_in(
         _known(caller.tenant_id, upstream_key_id, orders),
         _changed_since(caller.tenant_id, upstream_key_id, looked_from),
     )
+    returning = [row for o in orders if (row := known.get(o.order_id)) and row.status != "listed"]
+    untouchable |= await repository.changed_since(
+        connection, caller.tenant_id, {row.rental_id for row in returning if row.rental_id}, looked_from
+    )
     affected: dict[UUID, Order | None] = {}
     for order in orders:
         row = known.pop(order.order_id, None)

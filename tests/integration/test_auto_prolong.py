@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ from app.sync.orphans import adopt_orphans
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_orphans import die
-from tests.integration.test_purchases import fault, operations
+from tests.integration.test_purchases import charged, fault, operations
 
 WEEK = Period(PeriodUnit.WEEK, 1)
 SIX_DAYS = 6.2 * 86_400
@@ -62,7 +63,7 @@ async def intended(house: House, rental_id: UUID) -> None:
             request={"orders": [{"id": order.upstream_order_id}], "automatic": True},
             price=None,
         )
-        noted = auto_prolong.tried(rental)
+        noted = auto_prolong.tried(rental, rental.expires_at)
         await repository.reserve(connection, house.tenant_id, rental_id, operation.id, **noted)
 
 
@@ -122,5 +123,45 @@ def test_what_a_dead_process_never_sent_is_tried_again(open_house: OpenHouse, su
             await prolong(house, rental_id)
             states = [operation.state for operation in await operations(house)]
             assert states == ["succeeded", "failed", "succeeded"]
+
+    asyncio.run(scenario())
+
+
+def test_a_plan_that_is_made_again_prolongs_no_end_twice(open_house: OpenHouse, superuser_url: str) -> None:
+    """The new end was not read back yet, so the rental seems to end within the day still."""
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            rental_id = await planned(house)
+            plan = Change(prolonging=Plan(Period(PeriodUnit.DAY, 3), None))
+            await house.services.rentals.describe(house.caller, rental_id, plan)
+            fault(house, "orders", FaultKind.STATUS_500)
+            await prolong(house, rental_id)
+            await house.services.rentals.describe(house.caller, rental_id, plan)
+            assert await due(house) == [rental_id]
+            await prolong(house, rental_id)
+            assert charged(house) == ["create", "prolong_max"]
+            assert await due(house) == []
+            assert "rental.auto_prolong_failed" not in events(superuser_url)
+
+    asyncio.run(scenario())
+
+
+def test_who_was_late_prolongs_no_further_end(open_house: OpenHouse, superuser_url: str) -> None:
+    """One process waits for a price while another prolongs and sees the new end."""
+
+    async def scenario() -> None:
+        async with open_house() as house, open_house() as other:
+            late = replace(house, services=other.services)
+            rental_id = await planned(house)
+            plan = Change(prolonging=Plan(Period(PeriodUnit.DAY, 3), None))
+            await house.services.rentals.describe(house.caller, rental_id, plan)
+            fault(house, "getdata", FaultKind.HANG, seconds=1)
+            waiting = asyncio.ensure_future(prolong(late, rental_id))
+            await asyncio.sleep(0.3)
+            await prolong(house, rental_id)
+            await waiting
+            assert charged(house) == ["create", "prolong_max"]
+            assert "rental.auto_prolong_failed" not in events(superuser_url)
 
     asyncio.run(scenario())

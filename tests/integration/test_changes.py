@@ -1,0 +1,67 @@
+"""Changes of rentals by what is known of them at that moment, not by what was seen before the last change."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from app.errors import PriceAboveMax
+from app.sandbox.faults import FaultKind
+from app.values import Period, PeriodUnit
+from tests.integration.conftest import OpenHouse
+from tests.integration.test_purchases import buy, charged, fault, history, rental
+
+
+def test_a_service_is_priced_until_the_end_that_was_not_read_back(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house)).rental
+            house.sandbox.world.age(6 * 86_400)
+            await house.look()
+            changes, caller = house.services.changes, house.caller
+            fault(house, "orders", FaultKind.STATUS_500)
+            month = Period(PeriodUnit.MONTH, 1)
+            await changes.prolong(caller, bought.id, month, None, None)
+            with pytest.raises(PriceAboveMax):
+                await changes.add_service(caller, bought.id, "opt29", Decimal(3), None)
+            assert charged(house) == ["create", "prolong"]
+
+    asyncio.run(scenario())
+
+
+def test_a_list_from_before_a_deletion_brings_nothing_back(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_timeout=3.0) as house:
+            bought = (await buy(house)).rental
+            await house.look()
+            fault(house, "orders", FaultKind.HANG, "after", seconds=0.6)
+            looking = asyncio.ensure_future(house.look())
+            await asyncio.sleep(0.3)
+            await house.services.changes.delete(house.caller, bought.id, None)
+            await looking
+            assert (await rental(house, bought.id)).status == "deleted"
+            assert await history(house, bought.id) == ["rental.created", "rental.deleted"]
+
+    asyncio.run(scenario())
+
+
+def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_timeout=3.0) as house:
+            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            await house.look()
+            fault(house, "orders", FaultKind.HANG, "after", seconds=1)
+            fault(house, "delete", FaultKind.LATE, seconds=0)
+            fault(house, "delete", FaultKind.HANG, "after", seconds=1.5)
+            looking = asyncio.ensure_future(house.look())
+            await asyncio.sleep(0.3)
+            deleting = asyncio.ensure_future(house.services.changes.delete(house.caller, bought.id, None))
+            await looking  # between the first order's deletion and the second's
+            await deleting
+            found = await rental(house, bought.id)
+            assert found.status == "deleted"
+            assert (await history(house, bought.id)).count("rental.deleted") == 1
+
+    asyncio.run(scenario())
