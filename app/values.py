@@ -16,6 +16,9 @@ SHORTEST_RENTAL_DAYS, LONGEST_RENTAL_DAYS = 7, 90
 LONGEST_PROLONGING_BY_DAYS = 6
 """More is prolonged by weeks or months (seen in public clients of `prolong_max`)."""
 
+LONGEST_PROLONGING = 120
+"""Weeks or months. The upstream's own limits are not known, but no end lies beyond what a date can hold."""
+
 
 class PeriodUnit(StrEnum):
     """How the upstream counts time (its `dtype`)."""

@@ -197,7 +197,8 @@ async def _present_state(
         if known.status is not None or operation.answered_at is not None:
             return problem_response(request, PurchaseNotMade(operation_id=str(operation.id)))
         error = error_of(operation)
-        if operation.sent_at is None and not _to_remember(error.status, error.code):
+        surely_not_sent = operation.sent_at is None or error.code != PurchaseNotMade.code
+        if surely_not_sent and not _to_remember(error.status, error.code):
             # Its process died before it could free the key of a request that came to nothing.
             async with services_of(request).database.transaction(
                 Access.tenant(caller.tenant_id)

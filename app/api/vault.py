@@ -30,7 +30,9 @@ from app.errors import (
     UpstreamKeyInUse,
     UpstreamKeyRejected,
 )
+from app.operations import lookup
 from app.rentals import repository as rentals
+from app.rentals import resolution
 from app.tenants.scopes import PlatformScope, Scope
 from app.vault.stored import UpstreamKey
 
@@ -222,14 +224,20 @@ async def delete_upstream_key(
     request: Request,
     force: Annotated[bool, Query(description="Give up the rentals that live on this key.")] = False,
 ) -> None:
-    """Delete a key; its secret is wiped. With living rentals only by force: they are lost from sight."""
+    """Delete a key; its secret is wiped. With living rentals, or operations that are still open, only by
+    force: the former are lost from sight, and the latter go to review.
+    """
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         await services.vault.get(connection, tenant_id, key_id)
-        living = await rentals.count_living(connection, tenant_id, key_id)
-        if living and not force:
-            raise UpstreamKeyHasRentals(f"{living} living rentals hang on this key.")
         await schedule.make_due(connection, tenant_id, key_id)  # so that who looks at it hears of it
+        living = await rentals.count_living(connection, tenant_id, key_id)
+        unsettled = len(await lookup.open_of_account(connection, tenant_id, key_id))
+        if (living or unsettled) and not force:
+            raise UpstreamKeyHasRentals(
+                f"{living} living rentals and {unsettled} open operations hang on this key."
+            )
+        await resolution.give_up_account(connection, tenant_id, key_id)
         await services.vault.delete(connection, tenant_id, key_id)
-        details = {"living_rentals": living}
+        details = {"living_rentals": living, "open_operations": unsettled}
         audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)
         await keep_answer(connection, request, status=204, body=None)

@@ -13,6 +13,7 @@ from app.errors import CountryUnknown, PeriodInvalid
 from app.upstream.wire import Country as UpstreamCountry
 from app.upstream.wire import Offer as UpstreamOffer
 from app.values import (
+    LONGEST_PROLONGING,
     LONGEST_PROLONGING_BY_DAYS,
     LONGEST_RENTAL_DAYS,
     SHORTEST_RENTAL_DAYS,
@@ -62,11 +63,13 @@ def prolongable(period: Period) -> Period:
     """The period, if it can be asked for; whether a rental is prolonged by it is the upstream's to say.
 
     Raises:
-        PeriodInvalid: it is none, or of more than 6 days that are counted as days.
+        PeriodInvalid: it is none, of more than 6 days that are counted as days, or longer than anybody rents.
     """
-    if period.count < 1 or (period.unit is PeriodUnit.DAY and period.count > LONGEST_PROLONGING_BY_DAYS):
+    by_days = period.unit is PeriodUnit.DAY
+    if not 1 <= period.count <= (LONGEST_PROLONGING_BY_DAYS if by_days else LONGEST_PROLONGING):
         raise PeriodInvalid(
-            f"Rentals are prolonged by 1 to {LONGEST_PROLONGING_BY_DAYS} days, or by weeks or months."
+            f"Rentals are prolonged by 1 to {LONGEST_PROLONGING_BY_DAYS} days, or by weeks or months"
+            f" (1 to {LONGEST_PROLONGING})."
         )
     return period
 

@@ -118,12 +118,14 @@ def accepted(operation: Operation) -> Entry:
     )
 
 
-async def attend(connection: AsyncConnection, operation: Operation) -> bool:
-    """Say that a queued operation's process is alive; False if it isn't queued any more."""
+async def attend(connection: AsyncConnection, operation: Operation, seconds: float = 0.0) -> bool:
+    """Say that a queued operation's process is alive, and need not be heard of again for so many seconds;
+    False if it isn't queued any more.
+    """
     result = await connection.execute(
         operations.update()
         .where(*_this(operation), operations.c.state == State.QUEUED)
-        .values(attended_until=sa.func.clock_timestamp() + timedelta(seconds=ATTENDED_SECONDS))
+        .values(attended_until=sa.func.clock_timestamp() + timedelta(seconds=seconds + ATTENDED_SECONDS))
     )
     return bool(result.rowcount)
 

@@ -71,6 +71,13 @@ def standing_of_account(tenant_id: UUID, upstream_key_id: UUID, *states: State) 
     )
 
 
+async def open_of_account(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID
+) -> list[Operation]:
+    """All of an account's operations whose outcome is still to come, oldest first."""
+    return await of_account(connection, tenant_id, upstream_key_id, *OPEN)
+
+
 _RIVAL = Statement(
     sa.text("""
         select exists (

@@ -4,6 +4,7 @@ queued ──▶ sent ──▶ succeeded
   ▲│         ├────▶ failed                refused, or surely not sent
   ││         └────▶ unknown ──▶ found: succeeded, absent: failed, ambiguous: review
   │└──▶ failed                            review ──▶ succeeded or failed (by a person)
+  │     queued, sent, unknown ──▶ review: the account was deleted, so nobody can look
   │                             failed or review ──▶ succeeded (the order turned up late)
   └── sent, unknown, review: one order is done, and the rental has another
       sent, unknown ──▶ review: an order was refused, or proves untouched, after another was done
@@ -44,7 +45,7 @@ OPEN = frozenset({State.QUEUED, State.SENT, State.UNKNOWN, State.REVIEW})
 """States whose outcome is still to come."""
 
 _WAYS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.SENT, State.FAILED}),
+    State.QUEUED: frozenset({State.SENT, State.FAILED, State.REVIEW}),
     State.SENT: frozenset({State.SUCCEEDED, State.FAILED, State.UNKNOWN, State.QUEUED, State.REVIEW}),
     State.UNKNOWN: frozenset({State.SUCCEEDED, State.FAILED, State.REVIEW, State.QUEUED}),
     State.REVIEW: frozenset({State.SUCCEEDED, State.FAILED, State.QUEUED}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -63,11 +64,11 @@ class Turns:
         self._calls = calls
         self._method_of = method_of
         self._call_timeout = call_timeout
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Let nobody wait for its turn any more."""
-        self._stopping = True
+        self._stopping.set()
 
     async def take(self, connection: AsyncConnection, operation: Operation) -> Turn | None:
         """Take the lane and a token of the pace, and mark the step as sent if it may be sent now; None if
@@ -86,6 +87,8 @@ class Turns:
             wait = await self._calls.draw(connection, operation.upstream_key_id)
         except UpstreamBusy as refusal:
             return Turn(refusal=refusal)
+        if wait:
+            await ledger.attend(connection, operation, wait)
         return Turn(None if wait else await self._mark_sent(connection, operation, lease), wait)
 
     async def sending(self, operation: Operation, turn: Turn | None) -> Sending:
@@ -96,9 +99,7 @@ class Turns:
         """
         tenant = Access.tenant(operation.tenant_id)
         while turn is None:
-            if self._stopping:
-                raise UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
-            await asyncio.sleep(LANE_POLL_SECONDS)
+            await self._wait(LANE_POLL_SECONDS)
             await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
                 if not await ledger.attend(connection, operation):
@@ -110,7 +111,7 @@ class Turns:
             raise turn.refusal
         sending = turn.sending
         if sending is None:
-            await asyncio.sleep(turn.wait)
+            await self._wait(turn.wait)
             await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
                 lease = await run(connection, self._taking_lane(operation))
@@ -120,6 +121,18 @@ class Turns:
         if sending is None:
             raise UpstreamBusy("The turn at the account was lost before the call.", retry_after=1)
         return sending
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            UpstreamBusy: the process stops.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            raise UpstreamBusy("The gateway stopped before the call's turn came.", retry_after=1)
 
     def _taking_lane(self, operation: Operation) -> Query[Lease | None]:
         return lane.taking(operation.tenant_id, operation.upstream_key_id, operation.id, self._call_timeout)

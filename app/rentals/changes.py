@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from app.catalog.service import Catalog, Offer
 from app.database import Access, Database
 from app.errors import (
     CountryUnknown,
+    DatabaseUnavailable,
     FieldError,
     InvalidRequest,
     OperationPending,
@@ -336,8 +338,9 @@ class Changes:
         reached, rental = await self._executor.run(caller, key_id, intend)
         if read_back and not reached.is_open:
             await self._reader.read_back(caller, reached.upstream_key_id)
-            async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                rental = await repository.get(connection, caller.tenant_id, rental_id)
+            with suppress(DatabaseUnavailable):  # what was done is told of all the same
+                async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                    rental = await repository.get(connection, caller.tenant_id, rental_id)
         return Outcome(rental, settled=not reached.is_open)
 
 

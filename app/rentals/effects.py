@@ -144,14 +144,14 @@ async def _service_added(
 
 
 async def _add_service_done(
-    connection: AsyncConnection, operation: Operation, _event: EventType | None
+    connection: AsyncConnection, operation: Operation, event: EventType | None
 ) -> Rental:
     request = operation.request
     rental = await repository.locked(connection, operation.tenant_id, operation.rental_id)
     added = {"code": request["service"], "name": request["service_name"]}
     services = [*(s for s in rental.services if s["code"] != added["code"]), added]
     await _free(connection, operation, services=services)
-    return await _announce(connection, operation, EventType.RENTAL_SERVICE_ADDED)
+    return await _announce(connection, operation, event or EventType.RENTAL_SERVICE_ADDED)
 
 
 async def _deleted(

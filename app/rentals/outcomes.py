@@ -6,7 +6,8 @@ gives None if it was settled already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -97,6 +98,19 @@ async def not_made(
     why = error or PurchaseNotMade(operation_id=str(operation.id))
     settled = await ledger.settle(connection, operation, State.REVIEW, error=why)
     if settled is not None:
+        await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
+    return settled
+
+
+async def to_review(
+    connection: AsyncConnection, operation: Operation, candidates: Sequence[Mapping[str, Any]] | None = None
+) -> Operation | None:
+    """Only a person can tell what came of the operation: more than one order fits, or nobody can look."""
+    settled = await ledger.settle(connection, operation, State.REVIEW, candidates=candidates)
+    if settled is not None:
+        if settled.kind is Kind.CREATE:
+            await purchasing.pending(connection, settled)
+            await repository.update(connection, settled.tenant_id, settled.rental_id, status="review")
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 

@@ -59,6 +59,15 @@ async def resolve(
     return settled or operation
 
 
+async def give_up_account(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Leave an account's open operations to a person: the account is deleted, and nobody can look at it any
+    more. It has to be locked. What is still waiting to be sent for the first time finds no key, and fails.
+    """
+    for operation in await lookup.open_of_account(connection, tenant_id, upstream_key_id):
+        if operation.state is not State.REVIEW and (operation.state is not State.QUEUED or operation.step):
+            await outcomes.to_review(connection, operation)
+
+
 async def _chosen(
     connection: AsyncConnection, operation: Operation, upstream_order_id: str | None
 ) -> list[PurchasedOrder]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -20,7 +21,7 @@ from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.catalog.service import Catalog, Country, Offer, rentable
 from app.database import Access, Database, new_id
-from app.errors import RentalNotActive, RentgateError
+from app.errors import DatabaseUnavailable, RentalNotActive, RentgateError
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
 from app.operations import ledger
@@ -165,7 +166,8 @@ class Rentals:
         reached, rental = await self._executor.run(caller, key_id, intend, notes=notes)
         if wanted.activate and not reached.is_open:
             await self._activate_bought(caller, reached.rental_id)
-            rental = await self.get(caller, reached.rental_id)
+            with suppress(DatabaseUnavailable):  # what was bought is told of as it was then
+                rental = await self.get(caller, reached.rental_id)
         return Outcome(rental, settled=not reached.is_open)
 
     async def _account(self, caller: Caller, wanted: UUID | None) -> UUID:

@@ -251,6 +251,7 @@ class Looker:
                 orders,
                 looked_from,
                 reconcile_seconds=self.intervals.reconcile,
+                interval=self.intervals.busy,
             )
             if watch.failures:
                 await self._calls.accept(connection, account)

@@ -14,6 +14,8 @@ from app.upstream.wire import NumberState, Order
 END_TOLERANCE = timedelta(days=2)
 """How far an order's end may lie from what was asked for: months differ in length, and clocks in time."""
 
+_DIGITS = "0123456789"
+
 RUNNING = frozenset({NumberState.ACTIVATING, NumberState.ACTIVE})
 
 
@@ -67,11 +69,18 @@ def _is_purchase(operation: Operation, sent_at: datetime, stranger: Stranger) ->
     request, order = operation.request, stranger.order
     if stranger.first_seen_at < sent_at:
         return False
-    if order.service not in request["services"] or order.country not in (None, request["country"]):
+    if order.service not in request["services"] or not _is_of(request["country"], order):
         return False
     if order.expires_at is None:
         return True
     return abs(order.expires_at - sent_at - timedelta(days=period_of(operation).days)) <= END_TOLERANCE
+
+
+def _is_of(country: str, order: Order) -> bool:
+    """Whether an order may be of a country. Those of a pool such as `US3` may well be listed as of `US`: what
+    isn't known for another's must not be lost.
+    """
+    return order.country is None or order.country.rstrip(_DIGITS) == country.rstrip(_DIGITS)
 
 
 def _is_restored(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
-from app.events.types import EventType
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import SPENDING, Kind, State
@@ -37,8 +36,10 @@ _NOBODYS = Statement(
     )
 )
 
-LONGEST_GAP = 120.0
-"""Seconds between two looks that still count as time in which the list could be read."""
+LONGEST_GAP, GAP_OF_INTERVALS = 120.0, 2.0
+"""Seconds between two looks, and intervals between them, that still count as time in which the list could be
+read.
+"""
 
 
 async def settle_from_list(
@@ -49,8 +50,12 @@ async def settle_from_list(
     looked_from: datetime,
     *,
     reconcile_seconds: float,
+    interval: float,
 ) -> list[Operation]:
     """Settle what a fresh list of an account's orders can settle, in the transaction that took it in.
+
+    Args:
+        interval: seconds between two looks at an account where something waits to be settled.
 
     Returns:
         the operations that were settled.
@@ -79,10 +84,19 @@ async def settle_from_list(
             settled.append(await outcomes.made(connection, operation, _bought(possible[0])))
             strangers = _without(strangers, possible[0])
         elif possible:
-            await _review(connection, operation, possible)
-            strangers = _without(strangers, [order for orders in possible for order in orders])
+            fits = [order for orders in possible for order in orders]
+            await outcomes.to_review(connection, operation, [_candidate(order) for order in fits])
+            strangers = _without(strangers, fits)
         else:
-            settled.append(await _absent(connection, operation, looked_from, reconcile_seconds))
+            settled.append(
+                await _absent(
+                    connection,
+                    operation,
+                    looked_from,
+                    reconcile_seconds,
+                    longest_gap=max(LONGEST_GAP, GAP_OF_INTERVALS * interval),
+                )
+            )
     settled += await _join_late_orders(connection, tenant_id, upstream_key_id, listed, strangers)
     await _import_strangers(connection, tenant_id, upstream_key_id, listed)
     return [operation for operation in settled if operation is not None]
@@ -151,17 +165,6 @@ async def _strangers(
     return [Stranger(order, seen[order.order_id]) for order in orders if order.order_id in seen]
 
 
-async def _review(
-    connection: AsyncConnection, operation: Operation, possible: Sequence[Sequence[Order]]
-) -> None:
-    candidates = [_candidate(order) for orders in possible for order in orders]
-    settled = await ledger.settle(connection, operation, State.REVIEW, candidates=candidates)
-    if settled is not None:
-        if settled.kind is Kind.CREATE:
-            await repository.update(connection, settled.tenant_id, settled.rental_id, status="review")
-        await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
-
-
 def _candidate(order: Order) -> dict[str, Any]:
     return {
         "upstream_order_id": order.order_id,
@@ -173,11 +176,16 @@ def _candidate(order: Order) -> dict[str, Any]:
 
 
 async def _absent(
-    connection: AsyncConnection, operation: Operation, looked_from: datetime, reconcile_seconds: float
+    connection: AsyncConnection,
+    operation: Operation,
+    looked_from: datetime,
+    reconcile_seconds: float,
+    *,
+    longest_gap: float,
 ) -> Operation | None:
     since = operation.absent_seen_at
     seconds = 0.0 if since is None else (looked_from - since).total_seconds()
-    counted = seconds if 0.0 < seconds <= LONGEST_GAP else 0.0
+    counted = seconds if 0.0 < seconds <= longest_gap else 0.0
     await ledger.count_absence(connection, operation, counted)
     if operation.absent_seconds + counted < reconcile_seconds:
         return None

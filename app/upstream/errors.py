@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
 from app.errors import (
@@ -85,7 +85,8 @@ PROLONGING = frozenset({"prolong", "prolong_max"})
 
 _ORDER_UNKNOWN = ("order not found", "incorrect order")
 
-_AMOUNT = re.compile(r"(\d{1,9}(?:[.,]\d{1,4})?)\D{0,12}$")
+_AMOUNT = re.compile(r"(?<![\d.,])(\d{1,9}|\d{1,3}(?:,\d{3}){1,2})(?:[.,](\d{1,20}))?\D{0,12}$")
+"""A sum at the end, perhaps with commas between thousands."""
 
 
 def refusal(method: str, message: str, *, secret: str | None = None) -> RentgateError:
@@ -102,7 +103,7 @@ def refusal(method: str, message: str, *, secret: str | None = None) -> Rentgate
         return UpstreamRefusedError(
             f"The upstream refused: {said.message or 'without a reason'}", upstream=said
         )
-    required = _required(message) if meaning is InsufficientBalance else None
+    required = _required(message) if message.strip().casefold().startswith("nobalance") else None
     retry_after = BUSY_SECONDS if meaning is UpstreamBusy else None
     return meaning(upstream=said, required=required, retry_after=retry_after)
 
@@ -128,6 +129,12 @@ def _meaning(method: str, normalised: str) -> type[RentgateError]:
 
 
 def _required(message: str) -> Decimal | None:
-    """The sum that NOBALANCE ends with: what is needed today."""
+    """The sum that NOBALANCE ends with: what is needed today. What can't be told apart is not told."""
     found = _AMOUNT.search(message.strip())
-    return Decimal(found.group(1).replace(",", ".")) if found else None
+    if found is None:
+        return None
+    whole, part = found.groups()
+    if part is not None and len(part) == 3 and "," not in whole and found[0].startswith(f"{whole},"):
+        return None  # of "1,234" nobody knows what the comma is for
+    written = Decimal(f"{whole.replace(',', '')}.{part or 0}")
+    return written.quantize(Decimal("0.0001"), ROUND_HALF_UP)

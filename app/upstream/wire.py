@@ -219,9 +219,19 @@ def _order(row: Mapping[str, Any]) -> Order:
         expires_at=unix_time(row.get("until"), "until"),
         can_prolong=optional_flag(row.get("canprolong"), "canprolong"),
         prolong_max=optional_integer(row.get("canprolongmax"), "canprolongmax"),
-        prolong_until=unix_time(row.get("canprolonguntil"), "canprolonguntil"),
+        prolong_until=_prolong_until(row.get("canprolonguntil")),
         last_online_at=unix_time(row.get("lastonline"), "lastonline"),
     )
+
+
+def _prolong_until(value: Any) -> datetime | None:
+    """What `canprolonguntil` tells if it is a time. The page doesn't explain it: nothing hangs on it but what
+    is shown, so what is no time is none rather than a list that can't be read.
+    """
+    try:
+        return unix_time(value, "canprolonguntil")
+    except Unreadable:
+        return None
 
 
 def sms_lists(data: Any) -> SmsLists:

@@ -68,6 +68,8 @@ def test_days_are_prolonged_by_prolong_max(tenant: Tenant) -> None:
         ({"unit": "day", "count": 7}, "period_invalid"),
         ({"unit": "day", "count": 0}, "period_invalid"),
         ({"unit": "week", "count": -1}, "period_invalid"),
+        ({"unit": "week", "count": 200_000_000}, "period_invalid"),
+        ({"unit": "month", "count": 121}, "period_invalid"),
         ({"unit": "year", "count": 1}, "invalid_request"),
         ({"unit": "week"}, "invalid_request"),
     ],

@@ -198,6 +198,17 @@ def test_killed_at_the_commit_of_a_refusal(scene: Scene, *, committed: bool) -> 
             assert tenant.charged == []
 
 
+def test_killed_after_the_commit_of_a_refusal_that_passes(scene: Scene) -> None:
+    with scene.opened() as (gateway, tenant), held_at(scene.superuser_url, "settled") as held:
+        tenant.fault("create", "rate_limit")
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(tenant.buy, key="once")
+            held.wait()
+            kill(gateway, asked)
+            held.let_through()
+    assert scene.afterwards(tenant) == (201, ["create"])
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "charges"), [("hang", 502, 0), ("late", 201, 1)], ids=["not charged", "charged"]
 )

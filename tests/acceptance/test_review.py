@@ -113,3 +113,20 @@ def test_reviews_from_the_shell_and_in_the_metrics(
             assert "is succeeded" in done
             assert tenant.rental(rental["id"])["upstream_order_id"] == order
             tenant.close()
+
+
+def test_an_account_is_not_deleted_from_under_an_open_operation(tenant: Tenant) -> None:
+    rental = tenant.expired()
+    tenant.fault("restore_user", "drop", "before")
+    tenant.fault("orders", "status_500", times=100)
+    pending = ok(tenant.http.post(f"/rentals/{rental['id']}/restore"), 202)
+    at = f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}"
+    refused = problem(tenant.http.delete(at), 409, "upstream_key_has_rentals")
+    assert "1 open operations" in refused["detail"]
+    assert tenant.http.delete(f"{at}?force=true").status_code == 204
+    operation = tenant.until_operation(pending["pending_operation"], state="review")
+    assert operation["candidates"] is None
+    ok(resolve(tenant, operation["id"], outcome="failed"))
+    spending = ok(tenant.http.get("/me"))["spending"]
+    assert spending["held"]["amount"] == "0.00"
+    assert tenant.rental(rental["id"])["pending_operation"] is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
+
 from app.accounts import lane
 from app.database import new_id
 from app.operations import ledger
@@ -54,3 +56,20 @@ async def leave_unknown(house: House) -> None:
         )
         assert await run(connection, ledger.marking_sent(operation, 5.0))
         assert await ledger.settle(connection, operation, State.UNKNOWN)
+
+
+def test_who_waits_long_for_the_pace_is_not_taken_for_dead(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        pace = {"upstream_rate": 0.06, "upstream_burst": 1.0, "upstream_timeout": 30.0}
+        async with open_house(purchase_wait=0.3, **pace) as house:
+            outcome = await house.services.rentals.purchase(house.caller, Purchase(**WANTED), None)
+            assert not outcome.settled  # its turn comes in 16 s
+            with psycopg.connect(superuser_url) as connection:
+                query = "select extract(epoch from attended_until - now())::float from operations"
+                (attended_for,) = connection.execute(query).fetchone() or (0.0,)
+            assert attended_for > 16
+        with psycopg.connect(superuser_url) as connection:  # it was closed when the process stopped
+            settled = connection.execute("select state, error ->> 'code' from operations").fetchall()
+        assert settled == [("failed", "upstream_busy")]
+
+    asyncio.run(scenario())

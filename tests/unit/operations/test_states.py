@@ -9,6 +9,7 @@ from app.operations.states import OPEN, State, may_become, origins
 WAYS = {
     (State.QUEUED, State.SENT),
     (State.QUEUED, State.FAILED),
+    (State.QUEUED, State.REVIEW),
     (State.SENT, State.SUCCEEDED),
     (State.SENT, State.FAILED),
     (State.SENT, State.UNKNOWN),

@@ -61,6 +61,11 @@ def test_each_message_has_its_error(method: str, message: str, code: str) -> Non
         ("NOBALANCE 12.50", Decimal("12.50")),
         ("NOBALANCE: you need 7,5 USD", Decimal("7.5")),
         ("NOBALANCE", None),
+        ("NOBALANCE 12.340000000000002", Decimal("12.34")),
+        ("NOBALANCE 1,234.50", Decimal("1234.50")),
+        ("NOBALANCE 1,234", None),
+        ("NOBALANCE 42", Decimal(42)),
+        ("Balance is not enough. Top up within 24 hours", None),
     ],
 )
 def test_what_is_needed_is_read_from_the_end_of_nobalance(message: str, required: Decimal | None) -> None:
