@@ -34,6 +34,7 @@ _NOW = sa.func.clock_timestamp()
 _THIS = (
     operations.c.tenant_id == sa.bindparam("of_tenant"),
     operations.c.id == sa.bindparam("operation"),
+    operations.c.step == sa.bindparam("at_step"),
 )
 _INTEND = Statement(
     operations.insert()
@@ -144,7 +145,8 @@ async def settle(
     error: RentgateError | None = None,
     candidates: Sequence[Mapping[str, Any]] | None = None,
 ) -> Operation | None:
-    """Take the operation to a state, if a way leads there from where it is; None if none does.
+    """Take the operation to a state, if a way leads there from where it is; None if none does, or if another
+    process has taken it to its next step.
 
     The hold is spent on success and released on failure. A `state` of unknown or review leaves it held.
     """
@@ -159,7 +161,9 @@ async def settle(
     if reached is None:
         return None
     if settled:
-        spent = None if state is State.SUCCEEDED else operation.charged_before
+        spent = operation.charged_before
+        if state is State.SUCCEEDED:
+            spent = operation.price or spending.NOTHING
         spending.settle(connection, operation.tenant_id, operation.id, spent=spent)
     audit.record(
         connection,
@@ -276,7 +280,7 @@ def _reached(answer: Answer) -> Operation | None:
 
 
 def _named(operation: Operation) -> dict[str, Any]:
-    return {"of_tenant": operation.tenant_id, "operation": operation.id}
+    return {"of_tenant": operation.tenant_id, "operation": operation.id, "at_step": operation.step}
 
 
 def _this(operation: Operation) -> tuple[sa.ColumnElement[bool], ...]:

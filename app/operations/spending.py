@@ -94,32 +94,32 @@ _SETTLE = ClosingWrite(
     Rank.SPENDING,
     """
     with was as (
-        select month, state, amount, coalesce(%(spent)s::numeric, amount) as spent from spending_holds
-        where tenant_id = %(tenant_id)s and operation_id = %(operation_id)s
-            and (state = 'held' or state = 'released' and %(spent)s::numeric is null)
-        for update
+        select month, amount, state = 'held' as is_held,
+            case state when 'spent' then amount else 0 end as spent
+        from spending_holds where tenant_id = %(tenant_id)s and operation_id = %(operation_id)s for update
     ), now as (
         update spending_holds h
-        set state = case when was.spent > 0 then 'spent' else 'released' end,
-            amount = case when was.spent > 0 then was.spent else h.amount end
+        set state = case when %(spent)s::numeric > 0 then 'spent' else 'released' end,
+            amount = case when %(spent)s::numeric > 0 then %(spent)s::numeric else h.amount end
         from was where h.tenant_id = %(tenant_id)s and h.operation_id = %(operation_id)s
+            and (was.is_held or %(spent)s::numeric > was.spent)
+        returning was.*
     )
     update spending_months m
-    set held = m.held - case when was.state = 'held' then was.amount else 0 end, spent = m.spent + was.spent
-    from was where m.tenant_id = %(tenant_id)s and m.month = was.month
+    set held = m.held - case when now.is_held then now.amount else 0 end,
+        spent = m.spent + %(spent)s::numeric - now.spent
+    from now where m.tenant_id = %(tenant_id)s and m.month = now.month
     """,
 )
 
 
-def settle(
-    connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, *, spent: Decimal | None
-) -> None:
-    """Spend or release with the commit what an operation holds, once; one without a hold is left alone.
+def settle(connection: AsyncConnection, tenant_id: UUID, operation_id: UUID, *, spent: Decimal) -> None:
+    """Spend or release with the commit what an operation holds; one without a price holds nothing.
 
-    A released hold may still be spent whole: an order that was thought not made can turn up late.
+    What was settled already only ever grows: an order that was thought not made can turn up late.
 
     Args:
-        spent: how much of it was spent, in US dollars; None means all.
+        spent: how much of it was spent, in US dollars.
     """
     values = {"tenant_id": tenant_id, "operation_id": operation_id, "spent": spent}
     at_commit(connection, _SETTLE, values)

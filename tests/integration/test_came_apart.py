@@ -182,7 +182,7 @@ def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse)
     async def scenario() -> None:
         async with open_house(upstream_timeout=1.0) as house:
             await buy(house, services=("opt1", "opt2", "opt20"))
-            _, second, _ = house.sandbox.world.living.values()
+            _, second, third = house.sandbox.world.living.values()
             (bought,) = await operations(house)
             await house.look()
             fault(house, "prolong_max", FaultKind.LATE, seconds=0)  # the first of them is made
@@ -206,6 +206,12 @@ def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse)
             price = operation.charged_before
             assert price > 0
             assert await spent(house) == price + (bought.price or 0)
+            third.until += 3 * 86_400
+            for _ in range(2):
+                await house.look()
+            operation = (await operations(house))[0]
+            assert operation.state is State.SUCCEEDED
+            assert await spent(house) == (operation.price or 0) + (bought.price or 0)
 
     asyncio.run(scenario())
 

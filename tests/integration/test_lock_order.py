@@ -118,7 +118,7 @@ def test_who_waits_for_the_months_spending_keeps_no_event_of_the_tenant_waiting(
     async def announce_and_settle(house: House, operation: Operation) -> None:
         async with house.database.transaction(house.tenant) as connection:
             events.emit(connection, house.caller, EventType.RENTAL_EXPIRING, {})
-            spending.settle(connection, house.tenant_id, operation.id, spent=None)
+            spending.settle(connection, house.tenant_id, operation.id, spent=spending.NOTHING)
 
     async def scenario() -> None:
         async with open_house() as house:
