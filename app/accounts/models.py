@@ -50,6 +50,7 @@ account_looks = sa.Table(
     sa.Column("wanted_until", Timestamp),
     sa.Column("archive_due_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("archive_read_at", Timestamp),
     sa.ForeignKeyConstraint(
         ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
     ),

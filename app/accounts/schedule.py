@@ -19,6 +19,9 @@ from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
 
+READ_WHOLE_AGAIN = timedelta(days=30)
+"""After how long an archive is read whole again, though only its news are looked for in between."""
+
 
 @dataclass(frozen=True, slots=True)
 class LookState:
@@ -191,32 +194,65 @@ async def release(
 
 
 async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
-    """Have an account's archive read from its beginning with the next look, which is made soon."""
+    """Have an account's archive read whole, beginning with the next look, which is made soon."""
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
-        .values(due_at=_now(), next_at=_now(), at_once=True, archive_due_at=_now(), archive_skip=0)
+        .values(
+            due_at=_now(),
+            next_at=_now(),
+            at_once=True,
+            archive_due_at=_now(),
+            archive_skip=0,
+            archive_read_at=None,
+        )
     )
     await announce(connection, upstream_key_id, TOLD)
 
 
-async def archive_position(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> int | None:
-    """How many entries of the archive were read so far; None if it isn't due."""
-    query = sa.select(account_looks.c.archive_skip).where(
+@dataclass(frozen=True, slots=True)
+class ArchivePlace:
+    """How many entries of an archive were read so far, and whether it was read whole lately."""
+
+    skip: int
+    was_read_whole: bool
+
+
+async def archive_place(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID
+) -> ArchivePlace | None:
+    """Where reading an account's archive goes on; None if it isn't due."""
+    read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
+    query = sa.select(account_looks.c.archive_skip, read_whole).where(
         *_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now()
     )
-    found: int | None = await connection.scalar(query)
-    return found
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else ArchivePlace(*row)
 
 
 async def note_archive(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, skip: int, next_in: float = 0.0
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, skip: int
 ) -> None:
-    """Note how far the archive was read, or with 0 that it was read whole, and is due in some seconds."""
+    """Note how far the archive was read; the rest is due at once."""
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
-        .values(archive_skip=skip, archive_due_at=_now() + timedelta(seconds=next_in))
+        .values(archive_skip=skip, archive_due_at=_now())
+    )
+
+
+async def note_archive_read(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, whole: bool, next_in: float
+) -> None:
+    """Note that the archive, or what is new of it, was read, and is due again in some seconds."""
+    await connection.execute(
+        account_looks.update()
+        .where(*_this(tenant_id, upstream_key_id))
+        .values(
+            archive_skip=0,
+            archive_due_at=_now() + timedelta(seconds=next_in),
+            archive_read_at=_now() if whole else account_looks.c.archive_read_at,
+        )
     )
 
 

@@ -101,11 +101,16 @@ async def close(
     gone: Sequence[Gone],
     ends: Mapping[str, datetime | None],
 ) -> None:
-    """Close orders that are gone: expired if their end has passed, there or in the archive, else deleted.
+    """Close orders that are gone: expired if their end has passed, there or in the archive, else deleted. One
+    that has come back since is left alone. The account has to be locked.
 
     Args:
         ends: the archive's ends of orders, by their ids.
     """
+    still = await repository.still_missed(
+        connection, caller.tenant_id, upstream_key_id, [order.order_id for order in gone], LOOKS_TO_CLOSE
+    )
+    gone = [order for order in gone if order.order_id in still]
     for order in gone:
         end = ends.get(order.order_id)
         expired = order.ended or (end is not None and end <= utc_now())

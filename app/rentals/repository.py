@@ -297,6 +297,20 @@ async def with_orders(
     return [(row, orders[row.id]) for row in rows]
 
 
+async def still_missed(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_ids: Sequence[str], looks: int
+) -> set[str]:
+    """Which of these orders so many looks in a row did not show."""
+    query = sa.select(upstream_orders.c.upstream_order_id).where(
+        upstream_orders.c.tenant_id == tenant_id,
+        upstream_orders.c.upstream_key_id == upstream_key_id,
+        upstream_orders.c.upstream_order_id.in_(order_ids),
+        upstream_orders.c.status == "listed",
+        upstream_orders.c.missed_looks >= looks,
+    )
+    return set(await connection.scalars(query))
+
+
 async def unclaimed(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_ids: Sequence[str]
 ) -> Sequence[Row]:

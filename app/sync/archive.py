@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -20,7 +21,7 @@ MOST_PAGES = 1000
 """An archive that goes on for longer has no end: the upstream ignores what is asked for."""
 
 AGAIN_SECONDS = 86_400.0
-"""After how long an archive is read again for what was bought and closed elsewhere in between."""
+"""After how long an archive is looked at again for what was bought and closed elsewhere in between."""
 
 
 class Ask(Protocol):
@@ -30,6 +31,18 @@ class Ask(Protocol):
         self, method: str, call: Callable[[UpstreamClient, str], Awaitable[tuple[HistoryEntry, ...]]], /
     ) -> Awaitable[tuple[HistoryEntry, ...]]:
         """The answer to a call."""
+
+
+@dataclass(slots=True)
+class Search:
+    """How far an archive was searched for the ends of orders that are gone, and what was found of them."""
+
+    skip: int = 0
+    ends: dict[str, datetime | None] = field(default_factory=dict)
+
+    def begin_anew(self) -> None:
+        """Forget what was found: the next search is for others."""
+        self.skip, self.ends = 0, {}
 
 
 class Archive:
@@ -42,12 +55,13 @@ class Archive:
         self, account: WatchedAccount, ask: Ask, keep_on: Callable[[], Awaitable[bool]]
     ) -> bool:
         """Import what an archive shows that was never seen here, if it is due, from where it was left off.
+        Once it was read whole, the first page of which everything is known is the last.
 
         Args:
             keep_on: asked before each further page; false when this look has to end.
 
         Returns:
-            whether it was read whole; else the next look goes on.
+            whether it is done; else the next look goes on.
 
         Raises:
             NotYet: the background has to wait for its turn; the next look goes on.
@@ -56,34 +70,59 @@ class Archive:
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         tenant = Access.tenant(tenant_id)
         async with self._database.transaction(tenant) as connection:
-            skip = await schedule.archive_position(connection, tenant_id, key_id)
-        if skip is None:
+            place = await schedule.archive_place(connection, tenant_id, key_id)
+        if place is None:
             return True
+        skip = place.skip
         async for entries in self._pages(ask, skip):
             async with self._database.transaction(tenant) as connection:
                 await schedule.lock(connection, tenant_id, key_id)
-                await importing.import_archived(connection, background(tenant_id), key_id, entries)
+                news = await importing.import_archived(connection, background(tenant_id), key_id, entries)
                 skip += len(entries)
                 await schedule.note_archive(connection, tenant_id, key_id, skip=skip)
+            if not news and place.was_read_whole:
+                break
             if not await keep_on():
                 return False
         async with self._database.transaction(tenant) as connection:
-            await schedule.note_archive(connection, tenant_id, key_id, skip=0, next_in=AGAIN_SECONDS)
+            await schedule.note_archive_read(
+                connection, tenant_id, key_id, whole=not place.was_read_whole, next_in=AGAIN_SECONDS
+            )
         return True
 
-    async def close(self, account: WatchedAccount, gone: Sequence[Gone], ask: Ask) -> None:
-        """Close orders that are gone, asking the archive for those whose end isn't known to have passed."""
-        asked = {order.order_id for order in gone if not order.ended}
-        ends: dict[str, datetime | None] = {}
-        if asked:
-            async for entries in self._pages(ask, 0):
-                ends |= {entry.order_id: entry.ended_at for entry in entries}
-                if asked <= ends.keys():
+    async def close(self, account: WatchedAccount, gone: Sequence[Gone], search: Search, ask: Ask) -> None:
+        """Close orders that are gone, searching the archive for the ends that aren't known to have passed.
+
+        Args:
+            search: where the search goes on, and what it found so far.
+
+        Raises:
+            NotYet: the background has to wait for its turn; the next look goes on.
+            RentgateError: the archive can't be read on now; the next look goes on.
+        """
+        await self._close(account, [order for order in gone if order.ended], {})
+        sought = {order.order_id for order in gone if not order.ended}
+        if not sought:
+            return
+        if not sought <= search.ends.keys():
+            async for entries in self._pages(ask, search.skip):
+                search.skip += len(entries)
+                search.ends |= {
+                    entry.order_id: entry.ended_at for entry in entries if entry.order_id in sought
+                }
+                if sought <= search.ends.keys():
                     break
+        await self._close(account, [order for order in gone if not order.ended], search.ends)
+        search.begin_anew()
+
+    async def _close(
+        self, account: WatchedAccount, gone: Sequence[Gone], ends: Mapping[str, datetime | None]
+    ) -> None:
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
-        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
-            await schedule.lock(connection, tenant_id, key_id)
-            await intake.close(connection, background(tenant_id), key_id, gone, ends)
+        if gone:
+            async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+                await schedule.lock(connection, tenant_id, key_id)
+                await intake.close(connection, background(tenant_id), key_id, gone, ends)
 
     async def _pages(self, ask: Ask, skip: int) -> AsyncIterator[tuple[HistoryEntry, ...]]:
         """The archive's pages. Only an empty one is the last: the upstream may give fewer than asked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
@@ -21,27 +21,25 @@ from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
 from app.errors import RentgateError, UpstreamBusy
-from app.messages import repository as messages
-from app.messages.deduplication import Sighting, sightings
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, constant, run_together
 from app.rentals import intake, repository
-from app.rentals.intake import Taken
 from app.rentals.models import rentals, upstream_orders
 from app.sync.archive import Archive, Ask
+from app.sync.messages import MessageReader
 from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
-from app.upstream.client import UpstreamClient
-from app.upstream.wire import NumberState, Order
+from app.upstream.client import News, UpstreamClient
+from app.upstream.wire import NumberState, Order, SmsLists
 
 T = TypeVar("T")
 
 LONGEST_BACKOFF = 30.0
 LEAST_READING_SECONDS = 1.0
-"""How long a look may read messages, or the archive, at least."""
+"""How long a look may read messages and the archive, at least."""
 
 log = structlog.get_logger(__name__)
 
@@ -133,6 +131,7 @@ class Looker:
         self._database = database
         self._calls = calls
         self._archive = Archive(database)
+        self._messages = MessageReader(database)
 
     async def look(
         self, watch: Watch, hold: Hold, *, caller: Caller | None = None, wanted: UUID | None = None
@@ -163,7 +162,8 @@ class Looker:
         watch.stale = True
         account = watch.account
         async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
-            await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
+            if not watch.listed:
+                await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
             await schedule.note_failures(
                 connection,
                 account.tenant_id,
@@ -175,7 +175,7 @@ class Looker:
 
     async def _look(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
         by_database = watch.needs_database
-        watch.stale = False  # what changes from now on is for the next look
+        watch.stale = watch.listed = False  # what changes from now on is for the next look
         try:
             looked_from = None if by_database else hold.now()
             if looked_from is None:
@@ -189,17 +189,73 @@ class Looker:
                 patient=watch.unsettled,
             )
             if listing.content is not None:
-                taken = await self._take_in(watch, hold, listing.content, looked_from)
+                await self._take_in(watch, hold, listing.content, looked_from)
                 watch.listing = listing.digest
-                if taken.gone:
-                    await self._archive.close(watch.account, taken.gone, self._asking(watch, caller))
-            watch.seen_at = time.monotonic()
+            watch.seen_at, watch.listed = time.monotonic(), True
         except BaseException:
             watch.stale = True
             raise
-        await self._read_messages(watch, hold, caller, wanted)
-        if watch.archive_due:
-            await self._import_archived(watch, hold)
+        try:
+            await self._read_on(watch, hold, caller, wanted)
+        except NotYet:
+            return  # the pace leaves no room for more now; the next look goes on
+
+    async def _read_on(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
+        """Read the messages that somebody waits for or that the list tells of; then the archive, if it is
+        wanted, and the slow round of messages, which come first in turn.
+
+        This takes about an interval, however much there is to read: the next look, which goes on with the
+        rest, may have a purchase to settle.
+
+        Raises:
+            NotYet: the pace leaves no room for more now.
+            RentgateError: the messages of the wanted rental can't be read, or none can.
+        """
+        enough = time.monotonic() + max(LEAST_READING_SECONDS, self.intervals.busy)
+        pressing, slow_round = watch.due(wanted)
+
+        async def ask(reading: Reading) -> News[SmsLists]:
+            return await self._ask(
+                watch,
+                caller if reading.rental_id == wanted else None,
+                "sms",
+                lambda client, api_key: client.sms_if_new(api_key, reading.digest, order_id=reading.order_id),
+            )
+
+        async def keep_on(reading: Reading | None = None) -> bool:
+            if time.monotonic() > enough and (reading is None or reading.rental_id != wanted):
+                return False
+            if not await hold.keep():
+                raise Lost
+            return True
+
+        failures = await self._messages.read(watch, pressing, ask, keep_on)
+        if wanted in failures:
+            raise failures[wanted]
+        watch.archive_next = not watch.archive_next
+        if watch.archive_next:
+            await self._read_archive(watch, keep_on)
+        await self._messages.read(watch, slow_round, ask, keep_on)
+        if not watch.archive_next:
+            await self._read_archive(watch, keep_on)
+
+    async def _read_archive(self, watch: Watch, keep_on: Callable[[], Awaitable[bool]]) -> None:
+        """Close what is gone, and import what is new. The look itself is done: what can't be read is tried
+        again with the next one.
+
+        Raises:
+            NotYet: the pace leaves no room now.
+        """
+        try:
+            if watch.gone and await keep_on():
+                await self._archive.close(watch.account, watch.gone, watch.search, self._asking(watch))
+                watch.gone = ()
+            if watch.archive_due and await keep_on():
+                watch.archive_due = not await self._archive.import_news(
+                    watch.account, self._asking(watch), keep_on
+                )
+        except RentgateError as error:
+            log.info("archive.put_off", code=error.code)
 
     async def _ask(
         self,
@@ -215,8 +271,8 @@ class Looker:
             return await self._calls.watch(watch.account, method, call, patient=patient)
         return await self._calls.read(caller, watch.account.upstream_key_id, method, call)
 
-    def _asking(self, watch: Watch, caller: Caller | None) -> Ask:
-        return lambda method, call: self._ask(watch, caller, method, call)
+    def _asking(self, watch: Watch) -> Ask:
+        return lambda method, call: self._ask(watch, None, method, call)
 
     async def _prepare(self, watch: Watch, *, for_caller: bool) -> datetime:
         """Learn from the database what waits for this look; returns its time."""
@@ -237,7 +293,7 @@ class Looker:
 
     async def _take_in(
         self, watch: Watch, hold: Hold, orders: tuple[Order, ...], looked_from: datetime
-    ) -> Taken:
+    ) -> None:
         account = watch.account
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
@@ -263,10 +319,10 @@ class Looker:
         watch.read_lately.clear()
         watch.failures = 0
         watch.undecided |= taken.undecided
+        watch.gone = taken.gone
         watch.compared_at = time.monotonic()
         for operation in settled:
             self._note_settled(operation)
-        return taken
 
     async def _learn(self, connection: AsyncConnection, watch: Watch) -> None:
         """Remember how the account stands after its list was taken in."""
@@ -308,63 +364,3 @@ class Looker:
             state=operation.state.value,
             seconds=round(seconds, 1),
         )
-
-    async def _read_messages(
-        self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None
-    ) -> None:
-        """Read the messages of orders that have news, or had no look for long; the wanted rental's first.
-
-        This takes about an interval, however many there are: the next look, which goes on with the rest,
-        may have a purchase to settle.
-        """
-        enough = time.monotonic() + max(LEAST_READING_SECONDS, self.intervals.busy)
-        for reading in watch.due(wanted):
-            is_wanted = reading.rental_id == wanted
-            if time.monotonic() > enough and not is_wanted:
-                return
-            if not await hold.keep():
-                raise Lost
-            try:
-                shown = await self._ask(
-                    watch,
-                    caller if is_wanted else None,
-                    "sms",
-                    lambda client, api_key, reading=reading: client.sms_if_new(  # type: ignore[misc]
-                        api_key, reading.digest, order_id=reading.order_id
-                    ),
-                )
-            except NotYet:
-                return  # the pace leaves no room for more now; the next look goes on
-            if shown.content is not None and (seen := sightings([shown.content])):
-                await self._keep(watch, reading.rental_id, seen)
-            watch.note_read(reading, shown.digest)
-
-    async def _keep(self, watch: Watch, rental_id: UUID, shown: Sequence[Sighting]) -> None:
-        """Keep those of a rental's messages that are new."""
-        tenant_id = watch.account.tenant_id
-        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
-            rental = await repository.locked(connection, tenant_id, rental_id)
-            last = await messages.keep(
-                connection, background(tenant_id), rental_id, rental.message_count, shown
-            )
-            if last != rental.message_count:
-                await connection.execute(
-                    rentals.update()
-                    .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
-                    .values(message_count=last)
-                )
-
-    async def _import_archived(self, watch: Watch, hold: Hold) -> None:
-        enough = time.monotonic() + max(LEAST_READING_SECONDS, self.intervals.busy)
-
-        async def keep_on() -> bool:
-            return time.monotonic() < enough and await hold.keep()
-
-        try:
-            watch.archive_due = not await self._archive.import_news(
-                watch.account, self._asking(watch, None), keep_on
-            )
-        except NotYet:
-            log.debug("archive.put_off")
-        except RentgateError as error:  # the look itself is done; the next one goes on with the archive
-            log.info("archive.put_off", code=error.code)

@@ -7,11 +7,13 @@ database.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.accounts.calls import WatchedAccount
+from app.rentals.intake import Gone
+from app.sync.archive import Search
 from app.upstream.wire import NumberState
 
 BY_DATABASE_SECONDS = 60.0
@@ -28,6 +30,7 @@ class Reading:
     Attributes:
         has_news: what the order's flag says.
         read_at: when they were last read; None if never.
+        tried_at: when that last failed; None if it did not since they were read.
         wanted_until: until when somebody waits for one.
         digest: of the answer that was taken in last.
     """
@@ -39,17 +42,27 @@ class Reading:
     read_at: float | None
     wanted_until: float
     digest: bytes | None = None
+    tried_at: float | None = None
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to read them."""
-        if self.has_news or self.read_at is None or self.wanted_until > now:
+        if self.presses(now):
+            return True
+        if self.tried_at is not None:
+            return now - self.tried_at > ACTIVE_ROUND
+        if self.read_at is None:
             return True
         return now - self.read_at > (ACTIVE_ROUND if self._is_active else IDLE_ROUND)
 
+    def presses(self, now: float) -> bool:
+        """Whether there is one, by the order's flag, or somebody waits for it. What could not be read presses
+        nobody but him.
+        """
+        return self.wanted_until > now or (self.has_news and self.tried_at is None)
+
     def rank(self, now: float) -> tuple[bool, bool, float]:
         """The smaller, the sooner."""
-        waits = self.has_news or self.wanted_until > now
-        return not waits, not self._is_active, self.read_at or 0.0
+        return not self.presses(now), not self._is_active, max(self.read_at or 0.0, self.tried_at or 0.0)
 
     @property
     def _is_active(self) -> bool:
@@ -64,9 +77,13 @@ class Watch:
         failures: looks that failed in a row.
         listing: the digest of the list of orders that was taken in last.
         undecided: that list left something to decide, so that the same one has to be taken in again.
+        listed: the last look, or this one, has read the list.
         unsettled: operations wait for what the list shows.
         busy: numbers are activating or active, somebody waits, or operations do.
         archive_due: the archive has to be read.
+        gone: orders that have been gone from the list for long enough to be closed.
+        search: how far the archive was searched for their ends.
+        archive_next: the archive comes before the slow round of messages; they take turns.
         stale: something has changed that this does not know of.
         seen_at: when the list was last read.
         compared_at: when it was last compared with the database.
@@ -76,9 +93,13 @@ class Watch:
     failures: int = 0
     listing: bytes | None = None
     undecided: bool = True
+    listed: bool = False
     unsettled: bool = False
     busy: bool = True
     archive_due: bool = False
+    gone: Sequence[Gone] = ()
+    search: Search = field(default_factory=Search)
+    archive_next: bool = False
     stale: bool = True
     seen_at: float | None = None
     compared_at: float = 0.0
@@ -101,18 +122,22 @@ class Watch:
         self.readings = {reading.order_id: reading for reading in readings}
         for order_id, reading in self.readings.items():
             if (before := known.get(order_id)) is not None:
-                reading.digest = before.digest
+                reading.digest, reading.tried_at = before.digest, before.tried_at
                 reading.read_at = max(reading.read_at or 0.0, before.read_at or 0.0) or None
 
-    def due(self, wanted: UUID | None) -> list[Reading]:
-        """The orders whose messages are to be read now, those of the wanted rental first."""
+    def due(self, wanted: UUID | None) -> tuple[list[Reading], list[Reading]]:
+        """The orders whose messages are to be read now: those that somebody waits for, the wanted rental's
+        first, or the list tells of; and those of the slow round.
+        """
         now = time.monotonic()
         due = [r for r in self.readings.values() if r.rental_id == wanted or r.is_due(now)]
-        return sorted(due, key=lambda r: (r.rental_id != wanted, *r.rank(now)))
+        due.sort(key=lambda r: (r.rental_id != wanted, *r.rank(now)))
+        pressing = [r for r in due if r.rental_id == wanted or r.presses(now)]
+        return pressing, due[len(pressing) :]
 
     def note_read(self, reading: Reading, digest: bytes) -> None:
         """An order's messages were read, and taken in if they are new."""
-        reading.read_at, reading.digest = time.monotonic(), digest
+        reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest
         self.read_lately.add(reading.order_id)
 
     def unwritten_reads(self) -> Mapping[str, float]:
