@@ -163,9 +163,12 @@ def _stream(
     if open_streams[caller.tenant_id] >= STREAMS_PER_TENANT:
         raise RateLimited("The tenant has too many streams open.", retry_after=HEARTBEAT_SECONDS)
 
-    async def read(after: int) -> Sequence[Row]:
+    async def read(after: int) -> tuple[Sequence[Row], int]:
+        """What comes next, and the place behind it; events of other types are not looked through again."""
         async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await events.after(connection, caller.tenant_id, after, types=types, limit=PIECE)
+            newest = await events.newest_position(connection, caller.tenant_id)
+            rows = await events.after(connection, caller.tenant_id, after, types=types, limit=PIECE)
+        return rows, rows[-1].position if rows else max(after, newest)
 
     async def told(after: int) -> AsyncIterator[ServerSentEvent]:
         open_streams[caller.tenant_id] += 1
@@ -173,12 +176,13 @@ def _stream(
             with services.notifications.subscription(caller.tenant_id) as news:
                 while not services.notifications.closing:
                     await reauthenticate(request)
-                    rows = await read(after)
+                    rows, after = await read(after)
                     services.notifications.note(*{row.rental_id for row in rows if row.rental_id is not None})
                     for row in rows:
-                        after = row.position
                         yield ServerSentEvent(
-                            data=Event.of(row).model_dump_json(), event=row.type, id=encoded(FEED, after)
+                            data=Event.of(row).model_dump_json(),
+                            event=row.type,
+                            id=encoded(FEED, row.position),
                         )
                     if not rows:
                         await news.wait(HEARTBEAT_SECONDS)

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +28,7 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
 CONDITION, LONGEST_CONDITION = "If-None-Match", 1000
 
 KEPT_SECONDS = 1.0
-KEPT_RENTALS = 5_000
+KEPT_RENTALS, KEPT_OF_A_RENTAL = 5_000, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +91,26 @@ class RenderedAnswers:
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         fresh = Rendered(body, etag, asked_at + KEPT_SECONDS)
         if self._notifications.listening and not self._notifications.changed_since(changes, rental_id):
-            self._kept.setdefault(rental_id, {})[place] = fresh
-            self._kept.move_to_end(rental_id)
-            while len(self._kept) > KEPT_RENTALS:
-                self._kept.popitem(last=False)
+            self._keep(rental_id, place, fresh)
+        else:
+            self._drop(rental_id)
         return fresh.to(request)
+
+    def _keep(self, rental_id: UUID, place: tuple[UUID, str], fresh: Rendered) -> None:
+        """Keep an answer. If it isn't the very one that was given last, the rental's others may tell less
+        than it does, though nothing was announced yet: who has seen it is given none of them.
+        """
+        kept = self._kept.setdefault(rental_id, {})
+        before = kept.pop(place, None)
+        if before is None or before.etag != fresh.etag:
+            for other, answer in kept.items():
+                kept[other] = replace(answer, until=0.0)
+        while len(kept) >= KEPT_OF_A_RENTAL:
+            del kept[next(iter(kept))]
+        kept[place] = fresh
+        self._kept.move_to_end(rental_id)
+        while len(self._kept) > KEPT_RENTALS:
+            self._kept.popitem(last=False)
 
     def _repeat(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import structlog
 from standardwebhooks import Webhook as Signer
 
 from app import __version__
@@ -23,6 +25,8 @@ from app.webhooks.targets import TargetRefused
 TIMEOUT_SECONDS = 15.0
 LARGEST_ANSWER = 64 * 1024
 SHOWN_CHARACTERS = 500
+
+log = structlog.get_logger(__name__)
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\n\t\u00a0-\ud7ff\ue000-\ufffd]")
 
@@ -61,7 +65,8 @@ class Sender:
         self._allow_private = allow_private
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(TIMEOUT_SECONDS),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30),
+            # A connection is one host's, whose certificate was checked; the pool knows only addresses.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
             verify=ssl.create_default_context(),
@@ -83,6 +88,9 @@ class Sender:
             told = "The connection broke."
         except (OSError, UnicodeError, httpx.InvalidURL):
             told = "The host's name could not be resolved."
+        except Exception:
+            log.exception("webhook.answer_not_understood")
+            told = "The answer was not understood."
         return Answer(time.monotonic() - started, error=told)
 
     async def _exchange(self, url: str, headers: dict[str, str], body: str, started: float) -> Answer:
@@ -102,7 +110,9 @@ class Sender:
             time.monotonic() - started,
             response.status_code,
             _UNPRINTABLE.sub("�", begun.decode("utf-8", "replace"))[:SHOWN_CHARACTERS],
-            retry_after=retry_after_seconds(response.headers.get("Retry-After"), utc_now()),
+            retry_after=retry_after_seconds(response.headers.get("Retry-After"), utc_now())
+            if not response.is_success
+            else None,
         )
 
     async def aclose(self) -> None:
@@ -115,6 +125,7 @@ def signed(event_id: str, body: str, secrets: Sequence[str]) -> dict[str, str]:
     now = utc_now()
     return {
         "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
         "User-Agent": f"rentgate/{__version__}",
         "webhook-id": event_id,
         "webhook-timestamp": str(int(now.timestamp())),
@@ -124,12 +135,15 @@ def signed(event_id: str, body: str, secrets: Sequence[str]) -> dict[str, str]:
 
 
 async def _start_of(response: httpx.Response) -> bytes:
-    """The beginning of an answer's body; the rest is not read."""
+    """The beginning of an answer's body, as it came; the rest is not read. The status is what counts: a body
+    that breaks off is as long as it is.
+    """
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) >= LARGEST_ANSWER:
-            break
+    with contextlib.suppress(httpx.HTTPError):
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) >= LARGEST_ANSWER:
+                break
     return bytes(body[:LARGEST_ANSWER])
 
 

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,6 +24,9 @@ _TRANSLATED = tuple(
     for text in ("::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
 )
 """IPv6 addresses that stand for IPv4 ones: mapped, NAT64, 6to4, Teredo, and the old compatible form."""
+
+_NOT_PUBLIC = tuple(ipaddress.ip_network(text) for text in ("fec0::/10", "3fff::/20"))
+"""Site-local and documentation addresses, which not every Python knows for such."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -98,13 +102,37 @@ async def resolve(target: Target, *, allow_private: bool) -> Address:
     if target.address is not None:
         return target.address
     async with asyncio.timeout(RESOLVE_SECONDS):
-        found = await asyncio.get_running_loop().getaddrinfo(
-            target.host, target.port, type=socket.SOCK_STREAM
-        )
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        addresses = await asyncio.shield(_looked_up(target.host))
     for address in addresses:
         _check_address(address, allow_private=allow_private)
     return addresses[0]
+
+
+def _looked_up(host: str) -> asyncio.Future[list[Address]]:
+    """The addresses of a name. Who asks for one that is being looked up waits with the others."""
+    loop = asyncio.get_running_loop()
+    known = _under_way.get((loop, host))
+    if known is None:
+        known = _under_way[loop, host] = loop.run_in_executor(_resolvers, _look_up, host)
+        known.add_done_callback(lambda done: _note_end(done, loop, host))
+    return known
+
+
+def _note_end(done: asyncio.Future[list[Address]], loop: asyncio.AbstractEventLoop, host: str) -> None:
+    del _under_way[loop, host]
+    if not done.cancelled():
+        done.exception()  # nobody may have waited for it any more
+
+
+def _look_up(host: str) -> list[Address]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+
+
+_resolvers = ThreadPoolExecutor(max_workers=32, thread_name_prefix="webhook-names")
+"""Name servers that don't answer hold a thread for long: these are none that anything else needs."""
+
+_under_way: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Future[list[Address]]] = {}
 
 
 async def check(url: str, *, allow_private: bool) -> None:
@@ -137,8 +165,8 @@ def _check_address(address: Address, *, allow_private: bool) -> None:
     Raises:
         TargetRefused: it isn't.
     """
-    translated = any(address in network for network in _TRANSLATED if network.version == address.version)
     if allow_private:
         return
-    if translated or not address.is_global or address.is_multicast or address.is_reserved:
+    inside = any(address in net for net in (*_TRANSLATED, *_NOT_PUBLIC) if net.version == address.version)
+    if inside or not address.is_global or address.is_multicast or address.is_reserved:
         raise TargetRefused("The URL leads to an address that is none of the public internet's.")

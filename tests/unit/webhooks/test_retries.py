@@ -42,6 +42,7 @@ def test_what_the_endpoint_asks_for_is_honoured_up_to_a_day(failures: int, asked
         ("soon", None),
         ("-5", None),
         ("", None),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
         ("9" * 400, 999_999_999.0),
     ],
 )

@@ -66,6 +66,8 @@ REFUSED = [
     "https://[2002:7f00:1::]/",
     "https://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
     "https://[2001:db8::1]/",
+    "https://[fec0::1]/",
+    "https://[3fff::1]/",
     "https://[::1%25eth0]/",
     "https://[v1.x]/",
     "https://example.com/" + "x" * 2000,
