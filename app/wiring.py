@@ -21,6 +21,7 @@ from app.catalog.service import Catalog
 from app.database import Access, Database, Role
 from app.errors import RentgateError
 from app.events.notifications import Notifications
+from app.jobs.engine import Jobs
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
 from app.rentals import outcomes
@@ -89,6 +90,7 @@ class Services:
     looker: Looker
     refresher: Refresher
     notifications: Notifications
+    jobs: Jobs
     dispatcher: Dispatcher
     metrics: Metrics
 
@@ -243,6 +245,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
         intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
         looker = Looker(database, calls, intervals, metrics)
         notifications.start()
+        jobs = Jobs(database, notifications)
         reader = OrderReader(database, calls)
         changes = Changes(database, catalog, calls, executor, reader)
         rentals = Rentals(
@@ -264,7 +267,8 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             looker,
             Refresher(database, looker, call_timeout=settings.upstream_timeout),
             notifications,
-            Dispatcher(database, keyring, sender, notifications, metrics),
+            jobs,
+            Dispatcher(database, keyring, sender, jobs, metrics),
             metrics,
         )
         await executor.drain()

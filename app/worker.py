@@ -29,7 +29,7 @@ from app.wiring import Services
 WAITING_AT_ONCE = 20
 TICK_SECONDS = 0.5
 MOMENT_SECONDS = 0.02
-HOUSEKEEPING_SECONDS = 60.0
+SWEEP_SECONDS = 2.0
 SEAL_SECONDS = 2.0
 EXPIRING_SECONDS = 5.0
 EXPIRING_AT_ONCE = 100
@@ -49,17 +49,18 @@ class Worker:
         self._watching = Watching(
             services.database, services.looker, services.notifications, services.metrics
         )
+        services.jobs.does_each_minute("keep house", self._keep_house)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a look that is under way is finished."""
         loops = [
             self._watch(stop),
             self._every(TICK_SECONDS, self._adopt, stop),
-            self._every(HOUSEKEEPING_SECONDS, self._keep_house, stop),
             self._every(SEAL_SECONDS, self._seal, stop),
             self._every(EXPIRING_SECONDS, self._tell_of_ends, stop),
             self._every(EXPIRING_SECONDS, self._prolong_by_plan, stop),
-            self._services.dispatcher.run(stop),
+            self._do_jobs(stop),
+            self._every(SWEEP_SECONDS, self._sweep, stop),
             self._every(MEASURE_SECONDS, self._measure, stop),
             self._every(ROTATION_SECONDS, self._rotate, stop),
         ]
@@ -70,6 +71,19 @@ class Worker:
         with self._watching.listening():
             await self._every(MOMENT_SECONDS, self._watching.step, stop)
             await self._watching.stop()
+
+    async def _do_jobs(self, stop: asyncio.Event) -> None:
+        """Do jobs; deliveries that are under way when `stop` is set are finished."""
+        renewing = asyncio.ensure_future(self._services.dispatcher.renew())
+        try:
+            await self._services.jobs.run(stop)
+        finally:
+            renewing.cancel()
+
+    async def _sweep(self) -> None:
+        """See to what others left behind of jobs and of deliveries."""
+        await self._services.jobs.sweep()
+        await self._services.dispatcher.sweep()
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Repeat a step; one that fails is logged and tried again, since the background must never end."""

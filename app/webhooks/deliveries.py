@@ -25,6 +25,14 @@ Row = sa.Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A tenant's webhook, as the place that deliveries go to."""
+
+    tenant_id: UUID
+    webhook_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A delivery that this process attempts."""
 
@@ -39,7 +47,7 @@ class Queue:
 
     Attributes:
         pending: all of them, those that wait for their next attempt too.
-        due: those whose next attempt has come.
+        due: those whose turn and whose next attempt have come.
         oldest_due_seconds: since when the first of these has been due.
         disabled: endpoints that nothing is delivered to.
     """
@@ -50,66 +58,86 @@ class Queue:
     disabled: int
 
 
-_CLAIM = sa.text("""
-    with endpoints as (
-        select d.tenant_id, d.webhook_id, min(d.next_at) as since from webhook_deliveries d
+_DUE = """
+    d.status = 'pending' and d.next_at <= clock_timestamp()
+    and not exists (
+        select 1 from webhook_deliveries earlier
+        where earlier.tenant_id = d.tenant_id and earlier.webhook_id = d.webhook_id
+            and earlier.rental_id = d.rental_id and earlier.status = 'pending'
+            and earlier.position < d.position
+    )
+"""
+"""To be delivered now: of a rental's deliveries only the earliest that is not there yet."""
+
+_CLAIMABLE = f"{_DUE} and (d.held_until is null or d.held_until < clock_timestamp())"
+"""Likewise, and nobody's."""
+
+_CLAIM = sa.text(f"""
+    with due as (
+        select d.tenant_id, d.id from webhook_deliveries d
         join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
-        where d.status = 'pending' and d.next_at <= clock_timestamp()
-            and (d.held_until is null or d.held_until < clock_timestamp())
-            and not d.webhook_id = any(:busy)
-        group by 1, 2 order by since limit :endpoints
-    ), due as (
-        select next.tenant_id, next.id from endpoints e cross join lateral (
-            select d.tenant_id, d.id from webhook_deliveries d
-            where d.tenant_id = e.tenant_id and d.webhook_id = e.webhook_id
-                and d.status = 'pending' and d.next_at <= clock_timestamp()
-                and (d.held_until is null or d.held_until < clock_timestamp())
-                and not exists (
-                    select 1 from webhook_deliveries earlier
-                    where earlier.tenant_id = d.tenant_id and earlier.webhook_id = d.webhook_id
-                        and earlier.rental_id = d.rental_id and earlier.status = 'pending'
-                        and earlier.position < d.position
-                )
-            order by d.next_at limit :each for update skip locked
-        ) next
+        where d.tenant_id = :tenant and d.webhook_id = :webhook and {_CLAIMABLE}
+        order by d.next_at limit :limit for update of d skip locked
     )
     update webhook_deliveries d
     set holder = :holder, held_until = clock_timestamp() + make_interval(secs => :lease)
     from due where d.tenant_id = due.tenant_id and d.id = due.id
     returning d.tenant_id, d.id, d.webhook_id
-""").bindparams(sa.bindparam("holder", type_=sa.Uuid), sa.bindparam("busy", type_=sa.ARRAY(sa.Uuid)))
-"""Some due deliveries of each endpoint, so that one with many keeps no other waiting; of a rental's only the
-earliest that is not there yet."""
+""").bindparams(  # noqa: S608 - put together of our own words
+    sa.bindparam("holder", type_=sa.Uuid),
+    sa.bindparam("tenant", type_=sa.Uuid),
+    sa.bindparam("webhook", type_=sa.Uuid),
+)
+
+_UNATTENDED = sa.text(f"""
+    select distinct d.tenant_id, d.webhook_id from webhook_deliveries d
+    join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
+    where d.next_at < clock_timestamp() - make_interval(secs => :seconds) and {_CLAIMABLE}
+    limit :limit
+""")  # noqa: S608 - put together of our own words
+
+
+_QUEUE = sa.text(f"""
+    select
+        (select count(*) from webhook_deliveries where status = 'pending'),
+        count(*),
+        coalesce(max(extract(epoch from clock_timestamp() - d.next_at)), 0)::float8,
+        (select count(*) from webhooks where status = 'disabled')
+    from webhook_deliveries d
+    join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
+    where {_DUE}
+""")  # noqa: S608 - put together of our own words
 
 
 async def claim(
-    connection: AsyncConnection, holder: UUID, *, busy: Collection[UUID], endpoints: int, each: int
+    connection: AsyncConnection, holder: UUID, endpoint: Endpoint, limit: int
 ) -> Sequence[Claimed]:
-    """Claim due deliveries for this process; for the worker.
-
-    Args:
-        busy: webhooks that have enough attempts under way.
-        endpoints: how many endpoints are served at once.
-        each: how many deliveries each of them gets.
-    """
+    """Claim due deliveries of an endpoint for this process, so many at most."""
     given = {
         "holder": holder,
-        "busy": list(busy),
-        "endpoints": endpoints,
-        "each": each,
+        "tenant": endpoint.tenant_id,
+        "webhook": endpoint.webhook_id,
+        "limit": limit,
         "lease": LEASE_SECONDS,
     }
     return [Claimed(*row) for row in await connection.execute(_CLAIM, given)]
 
 
-async def renew(connection: AsyncConnection, holder: UUID) -> None:
-    """Say that this process's attempts are alive; for the worker."""
+async def unattended(connection: AsyncConnection, seconds: float, limit: int) -> Sequence[Endpoint]:
+    """Endpoints of which something has been due for so long, and nobody delivers it; for the worker."""
+    found = await connection.execute(_UNATTENDED, {"seconds": seconds, "limit": limit})
+    return [Endpoint(*row) for row in found]
+
+
+async def renew(connection: AsyncConnection, holder: UUID, ids: Collection[UUID]) -> None:
+    """Say that these attempts of this process are alive; for the worker."""
     now = sa.func.clock_timestamp()
     await connection.execute(
         webhook_deliveries.update()
         .where(
             webhook_deliveries.c.status == PENDING,
             webhook_deliveries.c.holder == holder,
+            webhook_deliveries.c.id.in_(ids),
             webhook_deliveries.c.held_until > now,
         )
         .values(held_until=now + timedelta(seconds=LEASE_SECONDS))
@@ -272,16 +300,7 @@ async def delete_old(connection: AsyncConnection, kept: timedelta) -> None:
 
 async def queue(connection: AsyncConnection) -> Queue:
     """How deliveries of all tenants stand; for the worker."""
-    now = sa.func.clock_timestamp()
-    is_due = webhook_deliveries.c.next_at <= now
-    late = sa.func.max(sa.func.extract("epoch", now - webhook_deliveries.c.next_at)).filter(is_due)
-    query = sa.select(
-        sa.func.count(),
-        sa.func.count().filter(is_due),
-        sa.func.coalesce(late, 0.0).cast(sa.Double),
-        sa.select(sa.func.count()).where(webhooks.c.status == "disabled").scalar_subquery(),
-    ).where(webhook_deliveries.c.status == PENDING)
-    return Queue(*(await connection.execute(query)).one())
+    return Queue(*(await connection.execute(_QUEUE)).one())
 
 
 _ANEW: dict[str, Any] = {

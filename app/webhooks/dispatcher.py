@@ -1,12 +1,12 @@
-"""Delivers what is due, in the background: claims it, sends it, notes what came of it."""
+"""Delivers what is due, as jobs of the background: claims it, sends it, notes what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,22 +20,27 @@ from app.audit.caller import background
 from app.database import WORKER, Access, Database, new_id
 from app.errors import RentgateError
 from app.events import repository as events
-from app.events.notifications import QUEUED, Notifications
 from app.events.types import EventType
+from app.jobs.engine import Jobs
 from app.telemetry import Metrics, traces
 from app.vault.keyring import Keyring
 from app.webhooks import deliveries, repository
-from app.webhooks.deliveries import Claimed
+from app.webhooks.deliveries import Claimed, Endpoint
 from app.webhooks.retries import delay
 from app.webhooks.sender import Answer, Sender
 
-AT_ONCE, AT_ONCE_TO_ONE = 100, 4
-"""Attempts under way in a process, and of them to one endpoint."""
+DELIVER = "deliver"
+"""The job of an endpoint that something is due to; a trigger of the deliveries' table defers it."""
 
-IDLE_SECONDS = 0.5
-"""How often deliveries are looked for that no notification told of: those whose next attempt has come."""
+AT_ONCE_TO_ONE = 4
+"""Attempts under way in a process to one endpoint."""
+
+ROUND_SECONDS = 30.0
+"""After so long an endpoint with ever more to deliver goes to the back of the queue."""
 
 RENEW_SECONDS = 3.0
+
+UNATTENDED_SECONDS, SWEPT_AT_ONCE = 1.0, 1000
 
 log = structlog.get_logger(__name__)
 
@@ -44,82 +49,85 @@ class Dispatcher:
     """The deliveries of one process. Any number of processes may dispatch; the database keeps them apart."""
 
     def __init__(
-        self,
-        database: Database,
-        keyring: Keyring,
-        sender: Sender,
-        notifications: Notifications,
-        metrics: Metrics,
+        self, database: Database, keyring: Keyring, sender: Sender, jobs: Jobs, metrics: Metrics
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._sender = sender
+        self._jobs = jobs
         self._metrics = metrics
         self._holder = new_id()
-        self._under_way: dict[asyncio.Task[None], UUID] = {}
-        self._news = asyncio.Event()
-        notifications.tell(self._hear)
+        self._served: dict[Endpoint, asyncio.Event] = {}
+        self._attempted: set[UUID] = set()
+        jobs.does(DELIVER, self._deliver)
 
-    def _hear(self, topic: UUID | None) -> None:
-        """There is news; with None perhaps of deliveries."""
-        if topic in (None, QUEUED):
-            self._news.set()
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set; attempts that are under way are finished."""
-        renewing = asyncio.ensure_future(self._renew())
-        try:
-            while not stop.is_set():
-                self._news.clear()
-                if not await self._start_due():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(IDLE_SECONDS):
-                            await self._news.wait()
-            if self._under_way:
-                await asyncio.wait(self._under_way)
-        finally:
-            renewing.cancel()
-
-    async def _start_due(self) -> bool:
-        """Begin with what is due, as far as there is room; returns whether there was any."""
-        to_each = Counter(self._under_way.values())
-        busy = [webhook_id for webhook_id, count in to_each.items() if count >= AT_ONCE_TO_ONE]
-        room = (AT_ONCE - len(self._under_way)) // AT_ONCE_TO_ONE
-        if room <= 0:
-            return False
-        try:
-            async with self._database.transaction(WORKER) as connection:
-                found = await deliveries.claim(
-                    connection, self._holder, busy=busy, endpoints=room, each=AT_ONCE_TO_ONE
-                )
-        except RentgateError as error:
-            log.warning("webhooks.claim_failed", code=error.code)
-            return False
-        except Exception:
-            log.exception("webhooks.claim_crashed")
-            return False
-        for claimed in found:
-            task = asyncio.ensure_future(self._attempt(claimed))
-            self._under_way[task] = claimed.webhook_id
-            task.add_done_callback(self._ended)
-        return bool(found)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.pop(task, None)
-        self._news.set()  # the next one of the same rental may go now
-
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Say now and then that this process's attempts are alive, until cancelled."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if self._under_way:
+            if self._attempted:
                 with contextlib.suppress(RentgateError):
                     async with self._database.transaction(WORKER) as connection:
-                        await deliveries.renew(connection, self._holder)
+                        await deliveries.renew(connection, self._holder, self._attempted)
+
+    async def sweep(self) -> None:
+        """See to deliveries that are due and have no job: their process has died, or the job was lost."""
+        async with self._database.transaction(WORKER) as connection:
+            found = await deliveries.unattended(connection, UNATTENDED_SECONDS, SWEPT_AT_ONCE)
+        for endpoint in found:
+            if endpoint not in self._served:
+                await self._defer(endpoint)
+
+    async def _defer(self, endpoint: Endpoint) -> None:
+        told = {"tenant_id": str(endpoint.tenant_id), "webhook_id": str(endpoint.webhook_id)}
+        await self._jobs.defer(DELIVER, once=f"{DELIVER} {endpoint.webhook_id}", **told)
+
+    async def _deliver(self, tenant_id: str, webhook_id: str) -> None:
+        """Deliver what is due of an endpoint; one job of a process does so at a time, and others tell it."""
+        endpoint = Endpoint(UUID(tenant_id), UUID(webhook_id))
+        if (news := self._served.get(endpoint)) is not None:
+            news.set()
+            return
+        news = self._served[endpoint] = asyncio.Event()
+        try:
+            is_left = await self._serve(endpoint, news)
+        except RentgateError as error:  # the sweep comes back to it
+            log.warning("webhooks.claim_failed", code=error.code)
+            return
+        finally:
+            del self._served[endpoint]
+        if is_left:
+            await self._defer(endpoint)
+
+    async def _serve(self, endpoint: Endpoint, news: asyncio.Event) -> bool:
+        """Deliver until nothing is due any more, or others have waited for long; whether something may be
+        left. Attempts that are under way are finished.
+        """
+        under_way: set[asyncio.Task[None]] = set()
+        enough = time.monotonic() + ROUND_SECONDS
+        try:
+            while not self._jobs.stopping.is_set() and time.monotonic() < enough:
+                news.clear()
+                async with self._database.transaction(Access.tenant(endpoint.tenant_id)) as connection:
+                    found = await deliveries.claim(
+                        connection, self._holder, endpoint, AT_ONCE_TO_ONE - len(under_way)
+                    )
+                under_way |= {asyncio.ensure_future(self._attempt(claimed)) for claimed in found}
+                if under_way:
+                    await _first_of(under_way, news if len(under_way) < AT_ONCE_TO_ONE else None)
+                    under_way = {task for task in under_way if not task.done()}
+                elif not news.is_set():
+                    return False
+            return True
+        finally:
+            if under_way:
+                await asyncio.wait(under_way)
 
     async def _attempt(self, claimed: Claimed) -> None:
         """Send one delivery and note what came of it. Whatever goes wrong here, its lease runs out and
         somebody tries again.
         """
+        self._attempted.add(claimed.id)
         try:
             await self._keyring.make_ready(self._database, claimed.tenant_id)
             async with self._database.transaction(Access.tenant(claimed.tenant_id)) as connection:
@@ -142,6 +150,8 @@ class Dispatcher:
             log.warning("webhook.attempt_failed", delivery_id=str(claimed.id), code=error.code)
         except Exception:
             log.exception("webhook.attempt_crashed", delivery_id=str(claimed.id))
+        finally:
+            self._attempted.discard(claimed.id)
 
     async def _send(self, claimed: Claimed, row: Any, secrets: Sequence[str]) -> Answer:
         told = {
@@ -157,6 +167,18 @@ class Dispatcher:
             if not answer.taken:
                 span.fail(_outcome(answer))
             return answer
+
+
+async def _first_of(tasks: Iterable[asyncio.Task[None]], news: asyncio.Event | None) -> None:
+    """Wait until one of the tasks has ended, or there is news."""
+    if news is None:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return
+    hearing = asyncio.ensure_future(news.wait())
+    try:
+        await asyncio.wait({*tasks, hearing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hearing.cancel()
 
 
 def _body(row: Any) -> str:

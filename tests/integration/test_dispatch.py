@@ -1,0 +1,113 @@
+"""Deliveries by a worker: who is dead, slow or cut off keeps no other waiting, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from app.webhooks.repository import MOST
+from app.worker import Worker
+from tests.integration.conftest import House, OpenHouse
+from tests.integration.test_jobs import hooked, until
+from tests.integration.test_purchases import buy
+from tests.receiver import Reply, receiving
+
+
+@asynccontextmanager
+async def working(house: House) -> AsyncIterator[None]:
+    """A worker of the house's, for as long as the block lasts."""
+    stop = asyncio.Event()
+    work = asyncio.ensure_future(Worker(house.services).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await work
+
+
+def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHouse) -> None:
+    """Each of the dead has an event that waits behind one which is tried again later."""
+
+    async def scenario() -> None:
+        with receiving() as dead, receiving() as alive:
+            dead.reply = lambda _: Reply(500, {"Retry-After": "3600"})
+            async with (
+                open_house(webhook_allow_private=True) as house,
+                open_house(webhook_allow_private=True) as other,
+                working(house),
+            ):
+                for one in (house, other):
+                    for _ in range(MOST - 1):
+                        await hooked(one, dead.url)
+                    for _ in range(2):
+                        bought = (await buy(one)).rental
+                        await one.services.changes.delete(one.caller, bought.id, None)
+                await until(lambda: len(dead.received) >= 4 * (MOST - 1), 30)
+                await hooked(other, alive.url)
+                asked_at = time.monotonic()
+                await buy(other)
+                await until(lambda: alive.received)
+                assert time.monotonic() - asked_at < 5
+
+    asyncio.run(scenario())
+
+
+def allow_connections(postgres: str, url: str, *, allowed: bool) -> None:
+    """Let the gateway reach its database, or not."""
+    name = make_url(url).database
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("update pg_database set datallowconn = %s where datname = %s", [allowed, name])
+        if not allowed:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
+
+
+def test_what_came_of_an_attempt_is_lost_and_it_is_made_again(
+    open_house: OpenHouse, postgres: str, superuser_url: str
+) -> None:
+    """The database is away when the attempt ends, while another endpoint keeps the process busy."""
+
+    async def scenario() -> None:
+        with receiving() as slow, receiving() as receiver:
+            slow.reply = lambda _: Reply(200, after=8)
+            receiver.reply = lambda _: Reply(200, after=0.5)
+            async with open_house(webhook_allow_private=True) as house, working(house):
+                await hooked(house, receiver.url)
+                await buy(house)
+                await until(lambda: receiver.received)
+                allow_connections(postgres, superuser_url, allowed=False)
+                try:
+                    await asyncio.sleep(4)  # longer than anybody waits for a connection
+                finally:
+                    allow_connections(postgres, superuser_url, allowed=True)
+                await hooked(house, slow.url)
+                for _ in range(6):
+                    await buy(house)
+                first = receiver.received[0].id
+                await until(lambda: [one.id for one in receiver.received].count(first) == 2, 20)
+
+    asyncio.run(scenario())
+
+
+def test_a_rentals_events_come_in_order_though_many_are_under_way(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        count = 30
+        with receiving() as receiver:
+            async with open_house(webhook_allow_private=True) as house, working(house):
+                await hooked(house, receiver.url)
+                bought = [(await buy(house)).rental for _ in range(count)]
+                for rental in bought:
+                    await house.services.changes.delete(house.caller, rental.id, None)
+                await until(lambda: len(receiver.received) >= 2 * count, 30)
+                told = [one.event for one in receiver.received]
+                for rental in bought:
+                    types = [e["type"] for e in told if e["data"]["id"] == str(rental.id)]
+                    assert types == ["rental.created", "rental.deleted"]
+
+    asyncio.run(scenario())
