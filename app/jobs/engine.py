@@ -51,7 +51,9 @@ class Jobs:
         self._app.task(name=name)(work)
 
     def does_each_minute(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Have something done once a minute, by one of all processes."""
+        """Have something done once a minute, by one of all processes. Said again it changes nothing."""
+        if name in self._app.tasks:
+            return
 
         async def at_its_time(timestamp: int) -> None:
             await work()

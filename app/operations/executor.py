@@ -81,6 +81,13 @@ class Outcomes(Protocol[S_co]):
         """What the caller is shown of an operation as it is now."""
 
 
+def _tells_all(operation: Operation, orders: tuple[PurchasedOrder, ...]) -> bool:
+    """Whether a call's answer tells all that it did: that of a purchase does, unless it names fewer orders
+    than services were bought.
+    """
+    return operation.kind is Kind.CREATE and len(orders) == len(operation.request["services"])
+
+
 class Executor(Generic[S]):
     """Runs operations to their end, be it after their caller was answered."""
 
@@ -224,7 +231,7 @@ class Executor(Generic[S]):
         return await self._settle(
             operation,
             lambda c: self._made(c, operation, orders, show),
-            look=operation.kind is not Kind.CREATE,  # which alone tells all that it did
+            look=not _tells_all(operation, orders),
         )
 
     async def _settle(

@@ -96,7 +96,7 @@ class Changes:
         return quotes[0].costing(sum((quote.price for quote in quotes), Decimal(0)))
 
     async def _restore_quotes(self, caller: Caller, rental_id: UUID) -> list[RestoreQuote]:
-        rental, orders = await self._read(caller, rental_id)
+        rental, orders = await self._read_whole(caller, rental_id)
         return [
             await self._calls.read(
                 caller,
@@ -252,6 +252,8 @@ class Changes:
             RentgateError: it was not deleted, and why.
         """
 
+        await self._read_whole(caller, rental_id)
+
         def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, Any]:
             return {"orders": [_named(order) for order in _living(rental, orders)]}
 
@@ -262,13 +264,26 @@ class Changes:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
             return rental, await repository.orders_of(connection, caller.tenant_id, rental_id)
 
+    async def _read_whole(self, caller: Caller, rental_id: UUID) -> tuple[Row, Sequence[Row]]:
+        """A rental and all its orders. An answer to a purchase may name but one of several: the others are in
+        the account's list.
+
+        Raises:
+            RentgateError: that can't be read.
+        """
+        rental, orders = await self._read(caller, rental_id)
+        if rental.status == "active" and _rented(rental) - {order.service for order in orders}:
+            await self._reader.read(caller, rental.upstream_key_id)
+            rental, orders = await self._read(caller, rental_id)
+        return rental, orders
+
     async def _with_ends(self, caller: Caller, rental_id: UUID) -> tuple[Row, list[Row]]:
         """A rental and its living orders, with their present ends as far as the upstream tells them.
 
         Raises:
             RentgateError: it has none, or the ends can't be read.
         """
-        rental, orders = await self._read(caller, rental_id)
+        rental, orders = await self._read_whole(caller, rental_id)
         if any(order.expires_at is None or order.end_outdated for order in _living(rental, orders)):
             await self._reader.read(caller, rental.upstream_key_id)
             rental, orders = await self._read(caller, rental_id)
@@ -361,6 +376,11 @@ def _living(rental: Row, orders: Sequence[Row]) -> list[Row]:
     if rental.status != "active" or not living:
         raise RentalNotActive
     return living
+
+
+def _rented(rental: Row) -> set[str]:
+    """The services that a rental is for."""
+    return {service["code"] for service in rental.services}
 
 
 def _require_known_ends(orders: Sequence[Row]) -> None:

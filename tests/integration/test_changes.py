@@ -65,3 +65,15 @@ def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: 
             assert (await history(house, bought.id)).count("rental.deleted") == 1
 
     asyncio.run(scenario())
+
+
+def test_a_rental_is_deleted_whole_though_its_purchase_named_one_of_its_orders(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            assert len(bought.upstream_orders) == 1
+            await house.services.changes.delete(house.caller, bought.id, None)
+            assert not house.sandbox.world.living
+            assert (await rental(house, bought.id)).status == "deleted"
+
+    asyncio.run(scenario())
