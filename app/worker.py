@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._watching = Watching(
-            services.database, services.looker, services.notifications, services.metrics
+            services.database, services.looker, services.pace, services.notifications, services.metrics
         )
         services.jobs.does_each_minute("keep house", self._keep_house)
 

@@ -4,21 +4,25 @@ A bucket refills at its rate up to its burst. A caller who finds it empty is pro
 waits for it. The background is promised nothing: it takes a token that nobody waits for, or, when callers
 keep the bucket empty, lives on a credit that gets 40 % of the refill while it is in want. Promises given
 before the background came in want are kept first, so that the sum never exceeds burst + rate * time.
+
+A worker may reserve tokens for the looks of the next seconds, of those that nobody waits for. As long as they
+may still be used, the bucket holds so many fewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import pace_buckets
 from app.closing import ClosingWrite, Rank, at_commit
-from app.queries import Answer, Query, Statement, run_together
+from app.queries import Answer, Query, Statement, run, run_together
 
 BACKGROUND_SHARE = 0.4
 
@@ -33,16 +37,31 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket's state at an instant (seconds). `tokens` is below 0 while callers wait for promised ones."""
+    """A bucket's state at an instant (seconds). `tokens` is below 0 while callers wait for promised ones; of
+    those that are `reserved` it is kept who has them, until when they may be used, and how many they are.
+    """
 
     tokens: float
     credit: float
     refilled_at: float
     promised_until: float
     contended_until: float
+    reserved: tuple[tuple[str, float, int], ...] = ()
+
+    @property
+    def out(self) -> int:
+        """How many reserved tokens may be used yet."""
+        return sum(count for _, _, count in self.reserved)
 
     def refilled(self, limit: Limit, now: float) -> Bucket:
         """The bucket with what has flowed in since it was last touched."""
+        bucket = self
+        for lapsed in sorted((r for r in self.reserved if r[1] <= now), key=lambda r: r[1]):
+            bucket = bucket._refilled(limit, lapsed[1])
+            bucket = replace(bucket, reserved=tuple(r for r in bucket.reserved if r != lapsed))
+        return bucket._refilled(limit, now)
+
+    def _refilled(self, limit: Limit, now: float) -> Bucket:
         start, end = self.refilled_at, max(now, self.refilled_at)
         split_start = min(max(start, self.promised_until), end)
         split_end = min(max(split_start, self.contended_until), end)
@@ -51,7 +70,8 @@ class Bucket:
         credit = self.credit + split * BACKGROUND_SHARE
         if credit > 1.0:  # the background saves up one call, no more; the rest is the callers'
             tokens, credit = tokens + credit - 1.0, 1.0
-        return replace(self, tokens=min(tokens, limit.burst - credit), credit=credit, refilled_at=end)
+        room = limit.burst - credit - self.out
+        return replace(self, tokens=min(tokens, room), credit=credit, refilled_at=end)
 
     def take(self, limit: Limit, now: float) -> tuple[Bucket, float]:
         """Take a token for a caller: the bucket after it, and the seconds until the token is there."""
@@ -87,6 +107,28 @@ class Bucket:
         )
         return replace(bucket, contended_until=max(bucket.contended_until, now + wait + 1.0)), wait
 
+    def reserve(
+        self, limit: Limit, now: float, holder: str, *, left: int, wanted: int, seconds: float
+    ) -> tuple[Bucket, int]:
+        """Take further tokens ahead for the background, to be used within some seconds: the bucket after it, and
+        how many they are. Only what nobody waits for is taken, and half of the burst at most is out at any time.
+
+        Args:
+            left: how many of those that it has reserved the holder has not used yet.
+        """
+        bucket, taken = self.refilled(limit, now), 0
+        others = tuple(r for r in bucket.reserved if r[0] != holder)
+        bucket = replace(bucket, reserved=(*others, (holder, now + seconds, left)) if left else others)
+        room = max(1, int(limit.burst // 2)) - bucket.out
+        while taken < min(wanted, room):
+            after, wait = bucket.take_spare(limit, now)
+            if wait:
+                break
+            bucket, taken = after, taken + 1
+        if taken:
+            bucket = replace(bucket, reserved=(*others, (holder, now + seconds, left + taken)))
+        return bucket, taken
+
 
 CLOCK = sa.func.date_part("epoch", sa.func.clock_timestamp())
 
@@ -99,6 +141,7 @@ _FILL = Statement(
         refilled_at=CLOCK,
         promised_until=0.0,
         contended_until=0.0,
+        reserved=[],
     )
     .on_conflict_do_nothing()
 )
@@ -110,13 +153,22 @@ _LOCK = Statement(
     .with_for_update()
 )
 
+_LOCK_FREE = Statement(
+    sa.select(pace_buckets, CLOCK.label("now"))
+    .where(pace_buckets.c.name == sa.any_(sa.bindparam("buckets", type_=ARRAY(sa.Text))))
+    .order_by(pace_buckets.c.name)
+    .with_for_update(skip_locked=True)
+)
+
 _STORE = ClosingWrite(
     Rank.PACE,
     """
-    update pace_buckets
-    set tokens = %(tokens)s, credit = %(credit)s, refilled_at = %(refilled_at)s,
-        promised_until = %(promised_until)s, contended_until = %(contended_until)s
-    where name = %(name)s
+    update pace_buckets b
+    set tokens = s.tokens, credit = s.credit, refilled_at = s.refilled_at, promised_until = s.promised_until,
+        contended_until = s.contended_until, reserved = s.reserved
+    from jsonb_to_recordset(%(buckets)s) as s (name text, tokens float8, credit float8, refilled_at float8,
+        promised_until float8, contended_until float8, reserved jsonb)
+    where b.name = s.name
     """,
 )
 
@@ -131,25 +183,43 @@ async def locked(
     return [drawn for drawn in await run_together(connection, *queries) if drawn is not None]
 
 
+async def locked_if_free(
+    connection: AsyncConnection, names: Collection[str], limit: Limit
+) -> dict[str, tuple[Bucket, float]]:
+    """Those of these buckets that are there and that nobody else has locked, as `locked` gives them."""
+
+    def read(answer: Answer) -> dict[str, tuple[Bucket, float]]:
+        return {row.name: _drawn(row, limit) for row in answer.rows}
+
+    return await run(connection, Query(_LOCK_FREE, {"buckets": list(names)}, read))
+
+
 def _filling(name: str, limit: Limit) -> Query[None]:
     return Query(_FILL, {"bucket": name, "burst": limit.burst}, lambda _: None)
 
 
 def _locking(name: str, limit: Limit) -> Query[tuple[Bucket, float]]:
-    def read(answer: Answer) -> tuple[Bucket, float]:
-        # The clock may have been read before the lock was had.
-        return bucket_of(answer.row, limit), max(answer.row.now, answer.row.refilled_at)
-
-    return Query(_LOCK, {"bucket": name}, read)
+    return Query(_LOCK, {"bucket": name}, lambda answer: _drawn(answer.row, limit))
 
 
-def store(connection: AsyncConnection, name: str, bucket: Bucket) -> None:
-    """Keep a bucket that is locked, with the commit."""
-    at_commit(connection, _STORE, {"name": name, **asdict(bucket)})
+def _drawn(row: Any, limit: Limit) -> tuple[Bucket, float]:
+    # The clock may have been read before the lock was had.
+    return bucket_of(row, limit), max(row.now, row.refilled_at)
+
+
+def store(connection: AsyncConnection, buckets: Mapping[str, Bucket]) -> None:
+    """Keep buckets that are locked, by their names, with the commit."""
+    rows = [{"name": name, **asdict(bucket)} for name, bucket in buckets.items()]
+    at_commit(connection, _STORE, {"buckets": Jsonb(rows)})
 
 
 def bucket_of(row: Any, limit: Limit) -> Bucket:
     """The bucket of a row, under the limit of today."""
     return Bucket(
-        min(row.tokens, limit.burst), row.credit, row.refilled_at, row.promised_until, row.contended_until
+        min(row.tokens, limit.burst),
+        row.credit,
+        row.refilled_at,
+        row.promised_until,
+        row.contended_until,
+        tuple((holder, until, count) for holder, until, count in row.reserved),
     )

@@ -207,10 +207,9 @@ class UpstreamCalls:
             NotYet: callers leave no room now.
             RentgateError: what went wrong.
         """
-        if patient:
-            await self._pace.wait_for_turn(account.upstream_key_id)
-        else:
-            await self._pace.wait_for_spare(account.upstream_key_id)
+        if not self._pace.take_reserved(account.upstream_key_id):
+            wait = self._pace.wait_for_turn if patient else self._pace.wait_for_spare
+            await wait(account.upstream_key_id)
         if account.api_key is None:
             await self.make_ready(account.tenant_id, account.upstream_key_id)
             async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:

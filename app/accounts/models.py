@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.database import Timestamp, metadata
 
@@ -15,6 +16,7 @@ pace_buckets = sa.Table(
     sa.Column("refilled_at", sa.Double, nullable=False),
     sa.Column("promised_until", sa.Double, nullable=False),
     sa.Column("contended_until", sa.Double, nullable=False),
+    sa.Column("reserved", JSONB, nullable=False, server_default="[]"),
     comment="Token buckets of upstream calls; instants are seconds since the epoch by this server's clock.",
 )
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.buckets import CLOCK, Limit, bucket_of, locked, store
+from app.accounts.buckets import CLOCK, Bucket, Limit, bucket_of, locked, locked_if_free, store
 from app.accounts.models import pace_buckets
-from app.database import Access, Database, Role
+from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
 from app.telemetry import Metrics
 
 GLOBAL_BUCKET = "all"
+
+RESERVED_SECONDS, KEPT_SECONDS = 7.0, 8.0
+"""How long a reserved token may be used, and is counted as out, which has to be longer."""
 
 
 class NotYet(Exception):
@@ -48,6 +53,8 @@ class Pace:
         self._everything = everything
         self._patience = patience
         self._line = asyncio.Lock()
+        self._holder = str(new_id())
+        self._reserved: defaultdict[UUID, list[float]] = defaultdict(list)
 
     async def wait_for_turn(self, upstream_key_id: UUID | None) -> None:
         """Wait until a caller's call may be made: on an account, or keyless with None.
@@ -87,6 +94,60 @@ class Pace:
                 if own := max(waits.values(), default=0.0):
                     raise NotYet(max(own, shared))
                 await asyncio.sleep(shared)
+
+    async def reserve(self, wanted: Mapping[UUID, int]) -> None:
+        """Reserve turns for so many calls of the background on each account in the next seconds, as far as
+        nobody waits for them: in one transaction for all, so that the calls themselves need none. An account
+        that somebody else draws on just now gets none; nor does any where there is no limit, which needs none.
+        """
+        if not wanted or not (self._account.rate or self._everything.rate):
+            return
+        until = time.monotonic() + RESERVED_SECONDS
+        left = {key: self._left(key) for key in {*wanted, *self._reserved}}
+        lacking = {key: calls - left[key] for key, calls in wanted.items() if calls > left[key]}
+        if not lacking:
+            return
+
+        def ahead(bucket: Bucket, limit: Limit, now: float, left: int, calls: int) -> tuple[Bucket, int]:
+            return bucket.reserve(limit, now, self._holder, left=left, wanted=calls, seconds=KEPT_SECONDS)
+
+        async with self._database.transaction(Access(Role.APP)) as connection:
+            granted, own, kept = dict(lacking), {}, {}
+            if self._account.rate:
+                own = await locked_if_free(connection, [str(key) for key in lacking], self._account)
+                granted = {key: calls for key, calls in lacking.items() if str(key) in own}
+                for key, calls in granted.items():
+                    bucket, now = own[str(key)]
+                    granted[key] = ahead(bucket, self._account, now, left[key], calls)[1]
+            if self._everything.rate:
+                ((shared, now),) = await locked(connection, [(GLOBAL_BUCKET, self._everything)])
+                kept[GLOBAL_BUCKET], count = ahead(
+                    shared, self._everything, now, sum(left.values()), sum(granted.values())
+                )
+                for key, calls in granted.items():
+                    granted[key] = min(calls, count)
+                    count -= granted[key]
+            for name, (bucket, now) in own.items():
+                key = UUID(name)
+                kept[name] = ahead(bucket, self._account, now, left[key], granted[key])[0]
+            store(connection, kept)
+        for key, calls in granted.items():
+            self._reserved[key] += [until] * calls
+
+    def take_reserved(self, upstream_key_id: UUID) -> bool:
+        """Take a turn that was reserved for the background's calls on an account, if there is one."""
+        if not self._left(upstream_key_id):
+            return False
+        self._reserved[upstream_key_id].pop(0)
+        return True
+
+    def _left(self, upstream_key_id: UUID) -> int:
+        """How many reserved turns there are for an account."""
+        now = time.monotonic()
+        good = [until for until in self._reserved.pop(upstream_key_id, ()) if until > now]
+        if good:
+            self._reserved[upstream_key_id] = good
+        return len(good)
 
     async def draw(self, connection: AsyncConnection, upstream_key_id: UUID) -> float:
         """Take the account's next turn for a caller: the seconds until it comes.
@@ -150,10 +211,12 @@ class Pace:
         waits = {name: wait for (name, _), (_, wait) in zip(wanted, results, strict=True)}
         wait = max(waits.values())
         refused = wait > (0.0 if background else self._patience)
+        kept = {}
         for (name, _), (drawn, own_wait), (before, _) in zip(wanted, results, draws, strict=True):
             # Who is refused takes nothing; of the background only its want is noted.
             takes = not refused or (background and own_wait > 0.0)
-            store(connection, name, drawn if takes else before)
+            kept[name] = drawn if takes else before
+        store(connection, kept)
         if refused:
             self._metrics.pace_refused(background=background)
         else:

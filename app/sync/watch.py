@@ -135,6 +135,11 @@ class Watch:
         pressing = [r for r in due if r.rental_id == wanted or r.presses(now)]
         return pressing, due[len(pressing) :]
 
+    def due_within(self, seconds: float) -> int:
+        """How many orders' messages are to be read in the next seconds, if no list tells of further ones."""
+        then = time.monotonic() + seconds
+        return sum(reading.is_due(then) for reading in self.readings.values())
+
     def note_read(self, reading: Reading, digest: bytes) -> None:
         """An order's messages were read, and taken in if they are new."""
         reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest

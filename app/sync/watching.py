@@ -20,7 +20,7 @@ import structlog
 from app.accounts import leases
 from app.accounts.calls import WatchedAccount
 from app.accounts.leases import Standing
-from app.accounts.pace import NotYet
+from app.accounts.pace import NotYet, Pace
 from app.audit import repository as audit
 from app.audit.repository import Uses
 from app.database import WORKER, Access, Database, new_id
@@ -31,7 +31,7 @@ from app.sync.looks import Looker, Lost
 from app.sync.watch import Watch
 from app.telemetry import Metrics
 
-LEASE_SECONDS, HEARTBEAT_SECONDS = 5.0, 1.0
+LEASE_SECONDS, HEARTBEAT_SECONDS = 4.0, 1.0
 """How long a worker lives without a word, and how often it says one."""
 
 MARGIN_SECONDS = 1.0
@@ -44,6 +44,7 @@ NOTE_SECONDS = 5.0
 TAKEN_AT_ONCE = 200
 LOOKS_AT_ONCE = 100
 GIVEN_BACK_AT_ONCE = 20
+RESERVED_AT_ONCE = 100
 
 log = structlog.get_logger(__name__)
 
@@ -122,9 +123,10 @@ class Watching:
     """The accounts of one worker."""
 
     def __init__(
-        self, database: Database, looker: Looker, notifications: Notifications, metrics: Metrics
+        self, database: Database, looker: Looker, pace: Pace, notifications: Notifications, metrics: Metrics
     ) -> None:
         self._database = database
+        self._pace = pace
         self._looker = looker
         self._notifications = notifications
         self._metrics = metrics
@@ -164,6 +166,7 @@ class Watching:
         await self._take(self._share)
         if now >= self._note_at:
             await self._note()
+            await self._reserve()
             self._note_at = now + NOTE_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TAKE_SECONDS):
@@ -232,6 +235,25 @@ class Watching:
         except BaseException:
             self._restore(uses)
             raise
+
+    async def _reserve(self) -> None:
+        """Reserve turns for the looks until this is done next, some accounts at a time: their buckets are
+        locked for that long.
+        """
+        wanted = [
+            (key_id, calls)
+            for key_id, held in self._held.items()
+            if not held.leaving and (calls := self._calls_ahead(held))
+        ]
+        for first in range(0, len(wanted), RESERVED_AT_ONCE):
+            await self._pace.reserve(dict(wanted[first : first + RESERVED_AT_ONCE]))
+
+    def _calls_ahead(self, held: Held) -> int:
+        """How many calls an account's looks make until turns are reserved next, if they find nothing new."""
+        ahead = NOTE_SECONDS - max(0.0, held.next_at - time.monotonic())
+        if ahead < 0:
+            return 0
+        return 1 + int(ahead / self._looker.intervals.after(held.watch)) + held.watch.due_within(NOTE_SECONDS)
 
     async def stop(self) -> None:
         """End the looks that are under way, and give back all accounts."""

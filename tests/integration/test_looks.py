@@ -6,6 +6,8 @@ import asyncio
 import time
 from uuid import UUID
 
+import psycopg
+
 from app.accounts import schedule
 from app.messages import repository as messages
 from app.messages.schemas import Message
@@ -263,3 +265,31 @@ def test_an_order_that_came_and_went_between_two_looks_is_seen_to_be_gone(open_h
             assert (await rental(house, bought.id)).status == "deleted"
 
     asyncio.run(scenario())
+
+
+def test_looks_of_which_turns_are_reserved_ask_for_none(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        pace = {"upstream_rate": 2, "upstream_burst": 10, "upstream_global_rate": 20}
+        async with open_house(sync_interval=1.0, sync_idle_interval=1.0, **pace) as house:
+            await buy(house)
+            stop = asyncio.Event()
+            working = asyncio.ensure_future(Worker(house.services).run(stop))
+            await asyncio.sleep(2)
+            asked, drawn = len(house.sandbox.calls), draws(superuser_url)
+            await asyncio.sleep(6)
+            stop.set()
+            await working
+            asked, drawn = len(house.sandbox.calls) - asked, draws(superuser_url) - drawn
+            assert asked >= 5
+            assert drawn < asked  # each turn by itself changes two of them, the account's and that of all
+
+    asyncio.run(scenario())
+
+
+def draws(superuser_url: str) -> int:
+    """How often buckets were changed so far."""
+    with psycopg.connect(superuser_url) as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+        query = "select n_tup_upd from pg_stat_user_tables where relname = 'pace_buckets'"
+        (found,) = connection.execute(query).fetchone() or (0,)
+    return int(found)

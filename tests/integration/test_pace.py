@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.accounts.buckets import Limit
 from app.accounts.pace import NotYet, Pace
-from app.database import Database, new_id
+from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
 from app.telemetry import Metrics
 from app.wiring import DatabaseUrls
@@ -110,6 +110,44 @@ def test_an_account_without_room_keeps_nobody_waiting(database_urls: DatabaseUrl
             await single.wait_for_spare(poor)
         assert refused.value.seconds > 1
         await single.wait_for_spare(new_id())
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_turns_are_reserved_for_many_accounts_at_once(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        shared = pace(database, Limit(0.25, 5), everything=Limit(0.5, 20))
+        keys = [new_id() for _ in range(6)]
+        for key in keys:
+            await shared.wait_for_spare(key)
+        stranger = new_id()  # one that has made no call yet
+        await shared.reserve(dict.fromkeys([*keys, stranger], 3))
+        turns = [sum(shared.take_reserved(key) for _ in range(3)) for key in keys]
+        assert turns == [2] * 5 + [0]  # half of what an account has, and of what all have together
+        assert not shared.take_reserved(stranger)
+        await shared.reserve(dict.fromkeys(keys, 1))
+        assert any(shared.take_reserved(key) for key in keys)  # those before were used
+        unlimited = pace(database, NO_LIMIT)
+        await unlimited.reserve({keys[0]: 1})
+        assert not unlimited.take_reserved(keys[0])
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_what_somebody_draws_on_just_now_is_not_reserved(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        single, busy, free = pace(database, Limit(0.25, 5)), new_id(), new_id()
+        for key in (busy, free):
+            await single.wait_for_spare(key)
+        async with database.transaction(Access(Role.APP)) as connection:
+            await single.draw(connection, busy)
+            await single.reserve({busy: 1, free: 1})
+        assert not single.take_reserved(busy)
+        assert single.take_reserved(free)
         await database.aclose()
 
     asyncio.run(scenario())

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
 from hypothesis import strategies as st
 
 from app.accounts.buckets import BACKGROUND_SHARE, Bucket, Limit
 
 LIMITS = st.builds(Limit, rate=st.floats(0.1, 20), burst=st.integers(1, 20).map(float))
-STEPS = st.lists(st.tuples(st.floats(0, 10), st.booleans()), min_size=1, max_size=60)
+STEPS = st.lists(
+    st.tuples(st.floats(0, 10), st.sampled_from(["caller", "background", "reserve"]), st.floats(0, 7)),
+    min_size=1,
+    max_size=60,
+)
 
 
 def full(limit: Limit, now: float) -> Bucket:
     return Bucket(limit.burst, 0.0, now, 0.0, 0.0)
 
 
-@given(LIMITS, STEPS)
-def test_no_more_calls_than_the_limit_allows(limit: Limit, steps: list[tuple[float, bool]]) -> None:
-    bucket, now = full(limit, 0.0), 0.0
-    calls: list[float] = []
-    for pause, background in steps:
-        now += pause
-        if background:
-            bucket, wait = bucket.take_spare(limit, now)
-            if wait == 0.0:
-                calls.append(now)
-        else:
-            bucket, wait = bucket.take(limit, now)
-            calls.append(now + wait)
-    calls.sort()
-    for first in range(len(calls)):
-        for last in range(first, len(calls)):
-            seconds = calls[last] - calls[first]
-            # Both ends may fall on a token, hence the one call of rounding.
-            assert last - first + 1 <= limit.burst + limit.rate * seconds + 1.000001
+def reserve(
+    bucket: Bucket, limit: Limit, now: float, holder: str, *, left: int, wanted: int
+) -> tuple[Bucket, int]:
+    return bucket.reserve(limit, now, holder, left=left, wanted=wanted, seconds=8.0)
+
+
+def test_half_of_the_burst_is_reserved_at_most_and_nothing_that_somebody_waits_for() -> None:
+    limit = Limit(0.25, 5)
+    bucket, count = reserve(full(limit, 0.0), limit, 0.0, "a", left=0, wanted=9)
+    assert (count, bucket.tokens, bucket.out) == (2, 3.0, 2)
+    assert reserve(bucket, limit, 1.0, "b", left=0, wanted=1)[1] == 0
+    assert reserve(bucket, limit, 1.0, "a", left=1, wanted=1)[1] == 1  # it has used the other one
+    assert (
+        reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 1
+    )  # who was never heard of again uses none
+    for _ in range(5):
+        bucket, _ = bucket.take(limit, 0.0)
+    assert reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 0
+
+
+def test_the_bucket_is_not_full_while_reserved_tokens_are_out() -> None:
+    limit = Limit(1.0, 4)
+    bucket, _ = reserve(full(limit, 0.0), limit, 0.0, "a", left=0, wanted=2)
+    assert bucket.refilled(limit, 7.0).tokens == 2.0
+    assert bucket.refilled(limit, 9.0).tokens == 3.0
+    assert bucket.refilled(limit, 10.0).tokens == 4.0
 
 
 def test_a_full_bucket_gives_its_burst_at_once_and_then_one_by_one() -> None:
