@@ -110,8 +110,8 @@ class Bucket:
     def reserve(
         self, limit: Limit, now: float, holder: str, *, left: int, wanted: int, seconds: float
     ) -> tuple[Bucket, int]:
-        """Take further tokens ahead for the background, to be used within some seconds: the bucket after it, and
-        how many they are. Only what nobody waits for is taken, and half of the burst at most is out at any time.
+        """Take further tokens ahead for the background, to be used within some seconds: the bucket after it,
+        and how many they are. Only what nobody waits for is taken, and half of the burst at most is out.
 
         Args:
             left: how many of those that it has reserved the holder has not used yet.

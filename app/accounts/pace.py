@@ -98,7 +98,7 @@ class Pace:
     async def reserve(self, wanted: Mapping[UUID, int]) -> None:
         """Reserve turns for so many calls of the background on each account in the next seconds, as far as
         nobody waits for them: in one transaction for all, so that the calls themselves need none. An account
-        that somebody else draws on just now gets none; nor does any where there is no limit, which needs none.
+        that somebody else draws on just now gets none. Where there is no limit none are needed.
         """
         if not wanted or not (self._account.rate or self._everything.rate):
             return

@@ -34,7 +34,7 @@ def test_half_of_the_burst_is_reserved_at_most_and_nothing_that_somebody_waits_f
     assert reserve(bucket, limit, 1.0, "a", left=1, wanted=1)[1] == 1  # it has used the other one
     assert (
         reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 1
-    )  # who was never heard of again uses none
+    )  # by now they have lapsed
     for _ in range(5):
         bucket, _ = bucket.take(limit, 0.0)
     assert reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 0
