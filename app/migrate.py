@@ -39,9 +39,17 @@ def prepare_roles(owner_url: str, login: str) -> None:
         login: the user that RENTGATE_DATABASE_URL names.
 
     Raises:
-        MigrationRefused: roles are missing and this user may not create them; the detail holds the SQL.
+        MigrationRefused: roles are missing and this user may not create them, and the detail holds the SQL;
+            or the database can't be reached.
     """
-    with psycopg.connect(_libpq(owner_url), autocommit=True) as connection:
+    try:
+        connecting = psycopg.connect(_libpq(owner_url), autocommit=True)
+    except psycopg.OperationalError:
+        raise MigrationRefused(
+            "The database can't be reached, or does not let this user in: check host, port, user and password"
+            " in RENTGATE_DATABASE_OWNER_URL, or in RENTGATE_DATABASE_URL if that is not set."
+        ) from None
+    with connecting as connection:
         for role in Role:
             known = connection.execute("select 1 from pg_roles where rolname = %s", [role.value]).fetchone()
             granted = known and connection.execute(

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 UPSTREAM_URL = "https://smspva.com/api/rent.php"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -25,12 +27,27 @@ def _redis(url: SecretStr) -> SecretStr:
     return url
 
 
+def _postgres(url: SecretStr) -> SecretStr:
+    try:
+        scheme, _, driver = make_url(url.get_secret_value()).drivername.partition("+")
+    except (ArgumentError, ValueError):
+        scheme = driver = ""
+    if scheme not in ("postgresql", "postgres") or driver:
+        raise ValueError(
+            "has to be postgresql://user:password@host/database, with % codes for special characters"
+        )
+    return url
+
+
 def _keys_url(url: str) -> str:
     parts = urlsplit(url)
     trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     if not trusted or not parts.hostname or parts.username is not None:
         raise ValueError("has to be an https URL without a user, or http on loopback")
     return url
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 
 
 class Settings(BaseSettings):
@@ -50,9 +67,9 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Path(".rentgate")
-    database_url: SecretStr | None = None
-    database_owner_url: SecretStr | None = None
-    database_listen_url: SecretStr | None = None
+    database_url: PostgresUrl | None = None
+    database_owner_url: PostgresUrl | None = None
+    database_listen_url: PostgresUrl | None = None
     admin_token: SecretStr | None = None
     jwt_jwks_url: Annotated[str, AfterValidator(_keys_url)] | None = None
     jwt_issuer: str | None = None

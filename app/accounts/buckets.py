@@ -69,7 +69,8 @@ class Bucket:
         tokens = self.tokens + (end - start) * limit.rate - split * BACKGROUND_SHARE
         credit = self.credit + split * BACKGROUND_SHARE
         if credit > 1.0:  # the background saves up one call, no more; the rest is the callers'
-            tokens, credit = tokens + credit - 1.0, 1.0
+            # But not of those who wait: they were promised later ones, which then would come on top.
+            tokens, credit = tokens if tokens < 0.0 else tokens + credit - 1.0, 1.0
         room = limit.burst - credit - self.out
         return replace(self, tokens=min(tokens, room), credit=credit, refilled_at=end)
 
@@ -119,7 +120,7 @@ class Bucket:
         bucket, taken = self.refilled(limit, now), 0
         others = tuple(r for r in bucket.reserved if r[0] != holder)
         bucket = replace(bucket, reserved=(*others, (holder, now + seconds, left)) if left else others)
-        room = max(1, int(limit.burst // 2)) - bucket.out
+        room = int(limit.burst // 2) - bucket.out
         while taken < min(wanted, room):
             after, wait = bucket.take_spare(limit, now)
             if wait:

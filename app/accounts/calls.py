@@ -242,7 +242,13 @@ class UpstreamCalls:
 
     async def accept(self, connection: AsyncConnection, account: WatchedAccount) -> None:
         """Note that the upstream accepts an account's key: one that was rejected has proven itself again."""
-        await self._vault.set_status(connection, account.tenant_id, account.upstream_key_id, ACTIVE)
+        await self._note_acceptance(connection, background(account.tenant_id), account.upstream_key_id)
+
+    async def _note_acceptance(
+        self, connection: AsyncConnection, caller: Caller, upstream_key_id: UUID
+    ) -> None:
+        if await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, ACTIVE):
+            audit.record(connection, caller, "upstream_key.accept", target=upstream_key_id)
 
     async def draw(self, connection: AsyncConnection, upstream_key_id: UUID) -> float:
         """Take the account's next turn for a caller: the seconds until it comes.
@@ -345,7 +351,7 @@ class UpstreamCalls:
                     connection, caller, f"upstream.{method}", target=upstream_key_id, outcome=outcome
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
-                await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, ACTIVE)
+                await self._note_acceptance(connection, caller, upstream_key_id)
 
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

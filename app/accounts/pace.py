@@ -97,8 +97,8 @@ class Pace:
 
     async def reserve(self, wanted: Mapping[UUID, int]) -> None:
         """Reserve turns for so many calls of the background on each account in the next seconds, as far as
-        nobody waits for them: in one transaction for all, so that the calls themselves need none. An account
-        that somebody else draws on just now gets none. Where there is no limit none are needed.
+        nobody waits for them: in one transaction for all, so that the calls themselves need none. It waits
+        for nobody: what somebody draws on just now is left alone. Where there is no limit none are needed.
         """
         if not wanted or not (self._account.rate or self._everything.rate):
             return
@@ -120,7 +120,10 @@ class Pace:
                     bucket, now = own[str(key)]
                     granted[key] = ahead(bucket, self._account, now, left[key], calls)[1]
             if self._everything.rate:
-                ((shared, now),) = await locked(connection, [(GLOBAL_BUCKET, self._everything)])
+                of_all = await locked_if_free(connection, [GLOBAL_BUCKET], self._everything)
+                if not of_all:
+                    return
+                shared, now = of_all[GLOBAL_BUCKET]
                 kept[GLOBAL_BUCKET], count = ahead(
                     shared, self._everything, now, sum(left.values()), sum(granted.values())
                 )

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require
+from app.api.auth import Require, authenticate
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
 from app.api.wired import services_of
@@ -57,6 +57,7 @@ class IdempotentRoute(APIRoute):
         authorise = next(d.call for d in self.dependant.dependencies if isinstance(d.call, Require))
 
         async def idempotent(request: Request) -> Response:
+            await authenticate(request)  # before anything that was sent is looked at
             if HEADER not in request.headers:
                 return await handler(request)
             key = _key(request)
@@ -212,7 +213,7 @@ async def _present_state(
     status = 202 if operation.is_open else _SUCCESS[operation.kind]
     if status == 204:
         return Response(status_code=204)
-    location = f"/rentals/{rental.id}" if operation.kind is Kind.CREATE else None
+    location = f"/rentals/{rental.id}" if operation.kind in (Kind.CREATE, Kind.ADD_SERVICE) else None
     return JSONResponse(rental.model_dump(mode="json"), status, _location(location))
 
 

@@ -159,7 +159,7 @@ def _methods_at(routes: Sequence[Route], path: str) -> list[str]:
     for route in routes:
         if route.path_regex.match(path):
             found |= route.methods or set()
-    return sorted(found)
+    return sorted(found) or ["GET"]  # the framework's own pages are no routes of ours
 
 
 def install(app: FastAPI, routes: Sequence[Route]) -> None:

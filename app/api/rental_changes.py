@@ -256,6 +256,7 @@ async def add_rental_service(
     )
     services.notifications.note(rental_id)
     response.status_code = 201 if outcome.settled else 202
+    response.headers["Location"] = f"/rentals/{rental_id}"
     return outcome.rental
 
 

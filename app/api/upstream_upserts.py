@@ -162,13 +162,13 @@ async def _upsert(
     wanted: dict[str, object] = {}
     if body.label != stored.label:
         wanted["label"] = body.label
-    if body.default is not None and body.default != stored.default:
-        wanted["default"] = body.default
+    if body.default and not stored.default:  # saying again that it need not be one takes no default away
+        wanted["default"] = True
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         if not wanted:
             return 200, await services.vault.get(connection, tenant_id, stored.id)
         key = await services.vault.change(
-            connection, tenant_id, stored.id, label=body.label, default=body.default
+            connection, tenant_id, stored.id, label=body.label, default=body.default or None
         )
         audit.record(connection, caller, "upstream_key.update", target=key.id, details=wanted)
         return 200, key

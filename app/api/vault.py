@@ -184,6 +184,8 @@ async def verify_upstream_key(
     tenant_id: UUID, key_id: UUID, caller: Manager, services: Wired
 ) -> UpstreamKeyOut:
     """Ask the upstream whether it accepts a key now; `status` tells. A key that works again is woken."""
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        await services.vault.get(connection, tenant_id, key_id)  # before another's pace is drawn on
     with contextlib.suppress(UpstreamKeyRejected):  # that is an answer, and marked by the call itself
         await services.calls.read(caller, key_id, "orders", lambda client, api_key: client.orders(api_key))
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:

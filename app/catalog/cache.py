@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 log = structlog.get_logger(__name__)
+
+
+OLD = 10.0
+"""How many times as old as the oldest fresh one a value is given at once, while another is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Cache(Generic[K, V]):
 
     async def get(self, key: K, fetch: Callable[[], Awaitable[V]]) -> Cached[V]:
         """The value, fetched now if there is none; an old one at once, while a new one is fetched behind it.
+        A very old one is given only if no new one can be had.
 
         Raises:
             whatever `fetch` raises, when there is no old value to give.
@@ -52,6 +58,9 @@ class Cache(Generic[K, V]):
             age = self._clock() - fetched_at
             if age >= self._ttl:
                 self._refetch(key, fetch)
+            if age >= OLD * self._ttl:
+                with contextlib.suppress(RentgateError):
+                    return await self.fresh(key, fetch)
             return Cached(value, age)
         return await self.fresh(key, fetch)
 

@@ -108,7 +108,11 @@ def _demo_settings(given: Settings, data_dir: Path, upstream_url: str, admin: Se
         **defaults,
         "data_dir": data_dir,
         "database_url": None,
+        "database_owner_url": None,
+        "database_listen_url": None,
         "vault_key": None,
+        "vault_old_keys": None,
+        "redis_url": None,
         "admin_token": admin,
         "upstream_url": upstream_url,
     }

@@ -12,7 +12,7 @@ from limits import RateLimitItemPerMinute
 from app.api.windows import Windows
 from app.cli.terminal import out
 from app.database import Access, Role
-from app.errors import NotReady, RentgateError
+from app.errors import DatabaseUnavailable, NotReady, RentgateError
 from app.migrate import head
 from app.settings import Settings
 from app.telemetry import configure_logging
@@ -25,6 +25,13 @@ def doctor() -> None:
     configure_logging("CRITICAL")
     if not asyncio.run(_examine(settings)):
         raise typer.Exit(1)
+
+
+REMEDIES = {
+    "database": "Check host, port, user and password in RENTGATE_DATABASE_URL, and that Postgres runs there.",
+    "upstream": "Check RENTGATE_UPSTREAM_URL, and that this machine reaches it.",
+}
+"""What to do where the error itself, which is made for callers of the API, advises to wait."""
 
 
 async def _examine(settings: Settings) -> bool:
@@ -44,9 +51,12 @@ async def _examine(settings: Settings) -> bool:
             for name, check in checks:
                 try:
                     _say(name, await check(built))
+                except DatabaseUnavailable as error:
+                    _say(name, error.detail, remedy=REMEDIES["database"])
+                    return False  # of all that follows nothing could be told
                 except RentgateError as error:
                     good = False
-                    _say(name, error.detail, remedy=error.remedy)
+                    _say(name, error.detail, remedy=REMEDIES.get(name, error.remedy))
     except RentgateError as error:
         good = False
         _say("settings", error.detail, remedy=error.remedy or "See .env.example for every setting.")

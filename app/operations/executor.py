@@ -74,6 +74,9 @@ class Outcomes(Protocol[S_co]):
     ) -> Operation | None:
         """The call was surely not carried out."""
 
+    async def unknown(self, connection: AsyncConnection, operation: Operation) -> Operation | None:
+        """Nobody knows yet whether the call was carried out."""
+
     async def left_open(self, connection: AsyncConnection, operation: Operation) -> None:
         """Its caller is told that the outcome is open."""
 
@@ -227,7 +230,7 @@ class Executor(Generic[S]):
             if failure.outcome is Outcome.REFUSED:
                 return await self._settle(operation, lambda c: self._outcomes.not_made(c, operation, why))
             log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
-            return await self._settle(operation, lambda c: self._unknown(c, operation), look=True)
+            return await self._settle(operation, lambda c: self._outcomes.unknown(c, operation), look=True)
         return await self._settle(
             operation,
             lambda c: self._made(c, operation, orders, show),
@@ -291,9 +294,3 @@ class Executor(Generic[S]):
         if not operation.step:
             return await self._outcomes.not_made(connection, operation, error)
         return await ledger.postpone(connection, operation, state, RESUME_SECONDS)
-
-    async def _unknown(self, connection: AsyncConnection, operation: Operation) -> Operation | None:
-        settled = await ledger.settle(connection, operation, State.UNKNOWN)
-        if settled is not None:
-            await self._outcomes.left_open(connection, settled)
-        return settled

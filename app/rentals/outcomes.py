@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import PurchaseNotMade, RentgateError
@@ -20,6 +21,7 @@ from app.rentals import purchasing, repository
 from app.rentals.effects import EFFECTS
 from app.rentals.schemas import Rental
 from app.upstream.wire import PurchasedOrder
+from app.vault.models import upstream_keys
 
 
 async def made(
@@ -102,6 +104,19 @@ async def not_made(
     return settled
 
 
+async def unknown(connection: AsyncConnection, operation: Operation) -> Operation | None:
+    """Neither a readable success nor a readable refusal came of the call: it is looked up, if anybody can."""
+    is_deleted = sa.select(upstream_keys.c.deleted_at.is_not(None)).where(
+        upstream_keys.c.tenant_id == operation.tenant_id, upstream_keys.c.id == operation.upstream_key_id
+    )
+    if await connection.scalar(is_deleted):
+        return await to_review(connection, operation)
+    settled = await ledger.settle(connection, operation, State.UNKNOWN)
+    if settled is not None:
+        await left_open(connection, settled)
+    return settled
+
+
 async def to_review(
     connection: AsyncConnection, operation: Operation, candidates: Sequence[Mapping[str, Any]] | None = None
 ) -> Operation | None:
@@ -137,5 +152,5 @@ async def shown(connection: AsyncConnection, operation: Operation) -> Rental:
 
 async def left_open(connection: AsyncConnection, operation: Operation) -> None:
     """Its caller is told that the outcome is open. A rental that exists shows that since the intent."""
-    if operation.kind is Kind.CREATE:
+    if operation.kind is Kind.CREATE and operation.state is not State.REVIEW:
         await purchasing.pending(connection, operation)

@@ -12,7 +12,7 @@ from app.audit.caller import Caller
 from app.errors import FieldError, InvalidRequest
 from app.events.types import EventType
 from app.operations import lookup
-from app.operations.operation import Operation
+from app.operations.operation import Operation, error_of
 from app.operations.states import State
 from app.rentals import outcomes, repository
 from app.upstream.wire import PurchasedOrder
@@ -46,8 +46,11 @@ async def resolve(
         settled = await outcomes.made(connection, operation, orders, event=EventType.RENTAL_RECOVERED)
     elif upstream_order_id is not None:
         raise _wrong_order("Only an operation that succeeded, and has candidates, made an order.")
-    else:
-        settled = await (outcomes.accepted if succeeded else outcomes.failed)(connection, operation)
+    elif succeeded:
+        settled = await outcomes.accepted(connection, operation)
+    else:  # of what was refused it stays known that it was
+        why = error_of(operation) if operation.error else None
+        settled = await outcomes.failed(connection, operation, why)
     audit.record(
         connection,
         caller,

@@ -37,12 +37,14 @@ class Ask(Protocol):
 class Search:
     """How far an archive was searched for the ends of orders that are gone, and what was found of them."""
 
+    sought: set[str] = field(default_factory=set)
     skip: int = 0
     ends: dict[str, datetime | None] = field(default_factory=dict)
 
-    def begin_anew(self) -> None:
-        """Forget what was found: the next search is for others."""
-        self.skip, self.ends = 0, {}
+    def go_on(self, sought: set[str]) -> None:
+        """Go on with the search, or begin it anew if it was for others so far."""
+        if not sought or not sought <= self.sought:
+            self.sought, self.skip, self.ends = sought, 0, {}
 
 
 class Archive:
@@ -91,7 +93,7 @@ class Archive:
         return True
 
     async def close(self, account: WatchedAccount, gone: Sequence[Gone], search: Search, ask: Ask) -> None:
-        """Close orders that are gone, searching the archive for the ends that aren't known to have passed.
+        """Close orders that are gone and whose end isn't known to have passed, searching the archive for it.
 
         Args:
             search: where the search goes on, and what it found so far.
@@ -100,10 +102,8 @@ class Archive:
             NotYet: the background has to wait for its turn; the next look goes on.
             RentgateError: the archive can't be read on now; the next look goes on.
         """
-        await self._close(account, [order for order in gone if order.ended], {})
-        sought = {order.order_id for order in gone if not order.ended}
-        if not sought:
-            return
+        sought = {order.order_id for order in gone}
+        search.go_on(sought)
         if not sought <= search.ends.keys():
             async for entries in self._pages(ask, search.skip):
                 search.skip += len(entries)
@@ -112,12 +112,13 @@ class Archive:
                 }
                 if sought <= search.ends.keys():
                     break
-        await self._close(account, [order for order in gone if not order.ended], search.ends)
-        search.begin_anew()
+        await self.close_by(account, gone, search.ends)
+        search.go_on(set())
 
-    async def _close(
+    async def close_by(
         self, account: WatchedAccount, gone: Sequence[Gone], ends: Mapping[str, datetime | None]
     ) -> None:
+        """Close orders that are gone, by the archive's ends as far as they have to be known."""
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         if gone:
             async with self._database.transaction(Access.tenant(tenant_id)) as connection:

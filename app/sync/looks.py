@@ -202,7 +202,8 @@ class Looker:
 
     async def _read_on(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
         """Read the messages that somebody waits for or that the list tells of; then the archive, if it is
-        wanted, and the slow round of messages, which come first in turn.
+        wanted, and the slow round of messages, which come first in turn. Where an order that is gone waits
+        for the archive, that comes first of all in its turn: who polls all the time must not keep it waiting.
 
         This takes about an interval, however much there is to read: the next look, which goes on with the
         rest, may have a purchase to settle.
@@ -229,10 +230,12 @@ class Looker:
                 raise Lost
             return True
 
+        watch.archive_next = not watch.archive_next
+        if watch.archive_next and watch.gone and wanted is None:
+            await self._read_archive(watch, keep_on)
         failures = await self._messages.read(watch, pressing, ask, keep_on)
         if wanted in failures:
             raise failures[wanted]
-        watch.archive_next = not watch.archive_next
         if watch.archive_next:
             await self._read_archive(watch, keep_on)
         await self._messages.read(watch, slow_round, ask, keep_on)
@@ -319,7 +322,8 @@ class Looker:
         watch.read_lately.clear()
         watch.failures = 0
         watch.undecided |= taken.undecided
-        watch.gone = taken.gone
+        await self._archive.close_by(account, [order for order in taken.gone if order.ended], {})
+        watch.gone = [order for order in taken.gone if not order.ended]
         watch.compared_at = time.monotonic()
         for operation in settled:
             self._note_settled(operation)

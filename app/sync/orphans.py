@@ -41,9 +41,8 @@ async def adopt_orphans(database: Database, resume: Callable[[Operation], None])
 async def _adopt(connection: AsyncConnection, operation: Operation) -> bool:
     """Settle what can be settled; returns whether the operation has a step to be sent."""
     if operation.state is State.SENT:
-        settled = await ledger.settle(connection, operation, State.UNKNOWN)
+        settled = await outcomes.unknown(connection, operation)
         if settled is not None:
-            await outcomes.left_open(connection, settled)
             await schedule.make_due(connection, settled.tenant_id, settled.upstream_key_id)
         return False
     if operation.step:

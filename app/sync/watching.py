@@ -165,9 +165,9 @@ class Watching:
             return
         await self._take(self._share)
         if now >= self._note_at:
+            self._note_at = now + NOTE_SECONDS
             await self._note()
             await self._reserve()
-            self._note_at = now + NOTE_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TAKE_SECONDS):
                 await self._news.wait()

@@ -172,6 +172,7 @@ class Vault(StoredKeys):
             UpstreamKeyInUse: the account or the external id is stored already, here or with another tenant.
         """
         key_id = new_id()
+        await self._one_at_a_time(connection, tenant_id)
         first = not await self._count(connection, tenant_id)
         as_default = first if default is None else default or first
         if as_default:

@@ -128,12 +128,18 @@ class StoredKeys:
         if label is not None:
             values["label"] = label
         if default is not None:
+            await self._one_at_a_time(connection, tenant_id)
             if default:
                 await self._clear_default(connection, tenant_id)
             values["is_default"] = default
         if values:
             await self._update(connection, tenant_id, key_id, **values)
         return await self.get(connection, tenant_id, key_id)
+
+    async def _one_at_a_time(self, connection: AsyncConnection, tenant_id: UUID) -> None:
+        """Let no two transactions choose a tenant's default key at the same time."""
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"default key of {tenant_id}", 0))
+        await connection.execute(sa.select(lock))
 
     async def set_status(
         self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, status: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.acceptance.conftest import Gateway, MakeTenant
 from tests.acceptance.tenant import SCOPES, Tenant, eventually, ok, problem
+from tests.served import ServedSandbox
 
 
 def test_a_tenants_life(admin: httpx.Client) -> None:
@@ -265,3 +267,28 @@ def test_operations_are_filtered_and_paged(tenant: Tenant) -> None:
     assert [first["items"][0]["id"], second["items"][0]["id"]] == [o["id"] for o in everything]
     problem(tenant.http.get(f"/operations/{uuid4()}"), 404, "not_found")
     problem(tenant.http.get("/operations?state=lost"), 422, "invalid_request")
+
+
+def test_of_keys_that_come_at_once_one_is_the_default(
+    make_tenant: MakeTenant, sandbox: ServedSandbox
+) -> None:
+    tenant = make_tenant()
+    at = f"/tenants/{tenant.id}/upstream-keys"
+    tenant.admin.delete(f"{at}/{tenant.upstream_key_id}")
+    with ThreadPoolExecutor(6) as pool:
+        bodies = [{"label": str(n), "api_key": sandbox.new_key()} for n in range(6)]
+        answers = list(pool.map(lambda body: tenant.http.post(at, json=body), bodies))
+        made = [ok(answer, 201)["id"] for answer in answers]
+        changed = list(pool.map(lambda one: tenant.http.patch(f"{at}/{one}", json={"default": True}), made))
+    assert {answer.status_code for answer in changed} == {200}
+    found = ok(tenant.http.get(at))["items"]
+    assert [key["default"] for key in found].count(True) == 1
+
+
+def test_another_tenants_key_is_not_verified_and_its_pace_not_drawn_on(make_tenant: MakeTenant) -> None:
+    mine, theirs = make_tenant(), make_tenant()
+    for _ in range(3):
+        answer = mine.http.post(f"/tenants/{mine.id}/upstream-keys/{theirs.upstream_key_id}/verify")
+        problem(answer, 404, "not_found")
+    rows = ok(mine.http.get("/audit-logs", params={"target": theirs.upstream_key_id}))["items"]
+    assert rows == []

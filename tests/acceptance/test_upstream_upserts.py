@@ -125,3 +125,15 @@ def test_many_that_are_no_items(vault: httpx.Client, make_tenant: MakeTenant, sa
     problem(vault.put(f"/tenants/{uuid4()}/upstream-keys-by-external-id", json={}), 404, "not_found")
     same = [good, {**good, "label": "again"}]
     assert [r["status"] for r in ok(tenant.http.put(at, json={"items": same}))["results"]] == [201, 200]
+
+
+def test_saying_again_that_the_only_key_need_not_be_the_default_leaves_it_so(
+    make_tenant: MakeTenant, sandbox: ServedSandbox
+) -> None:
+    tenant = make_tenant()
+    tenant.admin.delete(f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}")
+    at = f"/tenants/{tenant.id}/upstream-keys-by-external-id/only"
+    body = {"label": "only", "api_key": sandbox.new_account(), "default": False}
+    for status in (201, 200):
+        assert ok(tenant.http.put(at, json=body), status)["default"] is True
+    ok(tenant.buy(), 201)

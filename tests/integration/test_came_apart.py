@@ -113,13 +113,16 @@ def test_the_orders_of_one_purchase_are_one_rental_though_one_was_seen_before_it
     """The page has `create_multi` answer as `create` does: with one order."""
 
     async def scenario() -> None:
-        async with open_house() as house:
+        async with open_house(upstream_timeout=8.0) as house:
             await house.look()
-            fault(house, "create_multi", FaultKind.HANG, "after", seconds=1)
+            fault(house, "create_multi", FaultKind.HANG, "after", seconds=2)
             buying = asyncio.ensure_future(buy(house, services=("opt1", "opt2")))
-            await asyncio.sleep(0.5)
-            assert len(house.sandbox.world.living) == 2
+            for _ in range(200):
+                if len(house.sandbox.world.living) == 2:
+                    break
+                await asyncio.sleep(0.02)
             await house.look()
+            assert not buying.done()
             found = (await buying).rental
             for _ in range(2):
                 await house.look()
@@ -174,6 +177,32 @@ def test_what_is_left_of_a_rental_that_came_apart_is_a_persons_to_do(open_house:
             third.until += 3 * 86_400
             await resolve(house, operation, succeeded=True)
             assert charged(house) == ["create_multi", "prolong_max"]
+
+    asyncio.run(scenario())
+
+
+def test_a_step_that_was_refused_does_not_turn_up_late(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await buy(house, services=("opt1", "opt2"))
+            world = house.sandbox.world
+            _, second = world.living.values()
+            world.accounts[house.api_key].balance = world.price_of_day("RU", "opt1", 3) * 3
+            (bought,) = await operations(house)
+            await house.look()
+            await house.services.changes.prolong(house.caller, bought.rental_id, THREE_DAYS, None, None)
+            operation = (await operations(house))[0]
+            assert (operation.state, operation.step) == (State.REVIEW, 1)
+            await resolve(house, operation, succeeded=False)
+            before = await spent(house)
+            second.until += 3 * 86_400  # somebody does it by hand
+            for _ in range(2):
+                await house.look()
+            operation = (await operations(house))[0]
+            assert operation.state is State.FAILED
+            assert operation.error is not None
+            assert operation.error["code"] == "insufficient_balance"
+            assert await spent(house) == before
 
     asyncio.run(scenario())
 

@@ -67,6 +67,16 @@ def test_a_redis_that_can_not_be_one_is_refused_without_showing_it(url: str) -> 
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["database_url", "database_owner_url", "database_listen_url"])
+@pytest.mark.parametrize(
+    "url", ["foo", "mysql://u:hunter2@h/x", "postgresql://u:p@ss:hunter2@h/x", "postgresql+asyncpg://h/x"]
+)
+def test_a_database_that_can_not_be_one_is_refused_without_showing_it(name: str, url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({name: url})
+    assert "hunter2" not in str(refused.value)
+
+
 ISSUER = {
     "jwt_jwks_url": "https://login.example/keys",
     "jwt_issuer": "https://login.example",

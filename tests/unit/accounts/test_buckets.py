@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.accounts.buckets import BACKGROUND_SHARE, Bucket, Limit
@@ -20,6 +21,35 @@ def full(limit: Limit, now: float) -> Bucket:
     return Bucket(limit.burst, 0.0, now, 0.0, 0.0)
 
 
+@settings(max_examples=1000)
+@given(LIMITS, STEPS)
+def test_no_more_calls_than_the_limit_allows(limit: Limit, steps: list[tuple[float, str, float]]) -> None:
+    """Whoever makes them; reserved turns may be used at any moment before they lapse."""
+    bucket, now = full(limit, 0.0), 0.0
+    calls: list[float] = []
+    reserved: list[float] = []
+    for pause, who, later in steps:
+        now += pause
+        if who == "reserve":
+            left = sum(used_at > now for used_at in reserved)
+            bucket, count = reserve(bucket, limit, now, "a", left=left, wanted=3)
+            calls += [now + later] * count
+            reserved += [now + later] * count
+        elif who == "background":
+            bucket, wait = bucket.take_spare(limit, now)
+            if wait == 0.0:
+                calls.append(now)
+        else:
+            bucket, wait = bucket.take(limit, now)
+            calls.append(now + wait)
+    calls.sort()
+    for first in range(len(calls)):
+        for last in range(first, len(calls)):
+            seconds = calls[last] - calls[first]
+            # Both ends may fall on a token, hence the one call of rounding.
+            assert last - first + 1 <= limit.burst + limit.rate * seconds + 1.000001
+
+
 def reserve(
     bucket: Bucket, limit: Limit, now: float, holder: str, *, left: int, wanted: int
 ) -> tuple[Bucket, int]:
@@ -32,9 +62,7 @@ def test_half_of_the_burst_is_reserved_at_most_and_nothing_that_somebody_waits_f
     assert (count, bucket.tokens, bucket.out) == (2, 3.0, 2)
     assert reserve(bucket, limit, 1.0, "b", left=0, wanted=1)[1] == 0
     assert reserve(bucket, limit, 1.0, "a", left=1, wanted=1)[1] == 1  # it has used the other one
-    assert (
-        reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 1
-    )  # by now they have lapsed
+    assert reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 1  # by now they have lapsed
     for _ in range(5):
         bucket, _ = bucket.take(limit, 0.0)
     assert reserve(bucket, limit, 8.0, "b", left=0, wanted=1)[1] == 0

@@ -80,6 +80,17 @@ def test_an_old_answer_comes_at_once_while_a_new_one_is_fetched() -> None:
     asyncio.run(scenario())
 
 
+def test_a_very_old_answer_is_not_given_if_a_new_one_can_be_had() -> None:
+    async def scenario() -> None:
+        clock, source = Clock(), Source()
+        cache = Cache[str, int](10, clock=clock)
+        await cache.get("a", source.fetch)
+        clock.now = 100
+        assert (await cache.get("a", source.fetch)).value == 2
+
+    asyncio.run(scenario())
+
+
 def test_an_old_answer_is_given_while_the_source_is_down() -> None:
     async def scenario() -> None:
         clock, source = Clock(), Source()
