@@ -10,7 +10,7 @@ SEED ?= 1
 SECRETS ?= 2000
 READERS ?= 4
 
-.PHONY: setup demo test test-services lint unit lint-api bench bench-push bench-vault chaos chaos-push fuzz docs openapi lock clean
+.PHONY: setup demo test test-services lint unit lint-api bench bench-requests bench-push bench-vault chaos chaos-push fuzz docs openapi lock clean
 
 setup: $(INSTALLED)
 
@@ -25,7 +25,7 @@ demo: setup
 	@$(BIN)/rentgate demo --port $(PORT)
 
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # Tests that need further real programs: Node.js, Redis and PgBouncer, which are installed on Debian if missing.
 test-services: setup
@@ -50,8 +50,10 @@ lint-api:
 	cd openapi && npx --no-install spectral lint --fail-severity hint -r spectral.yaml openapi.json
 	cd openapi && npx --no-install spectral lint --fail-severity hint -r spectral-owasp.yaml openapi.json
 
-# Figures of this machine, as a Markdown table.
-bench: setup
+# Figures of this machine, into docs/: what requests cost, and then looks and webhooks, which takes a while.
+bench: bench-requests bench-push
+
+bench-requests: setup
 	@$(BIN)/python -m tests.bench
 
 # Looks at many accounts and rentals, and how soon a message is at its webhook.

@@ -1,4 +1,4 @@
-"""`make bench`: a running gateway beside a bare route and a pass-through; writes docs/bench.md and its plot.
+"""`make bench-requests`: a gateway beside a bare route and a pass-through; writes docs/bench.md and its plot.
 
 Figures are ratios within one run, since machines are noisy. What renting adds is the time of `POST /rentals`
 less the time that its own upstream calls took, as the gateway's metrics have them.
@@ -223,8 +223,8 @@ def _write(figures: Figures) -> None:
     PAGE_FILE.write_text(
         f"""# Benchmark
 
-Written by `make bench` on a machine with {os.cpu_count()} cores, which the gateway with its worker, Postgres,
-the sandbox upstream and the load generator share. Only figures of one run compare; take the ratios.
+Written by `make bench-requests` on a machine with {os.cpu_count()} cores, which the gateway with its worker,
+Postgres, the sandbox upstream and the load generator share. Only figures of one run compare; take the ratios.
 
 ## Throughput
 

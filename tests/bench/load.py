@@ -24,7 +24,7 @@ class Throughput:
 def load(url: str, token: str | None = None) -> Throughput:
     """Ask for a URL as fast as it answers; all answers have to be 2xx."""
     wrk = shutil.which("wrk")
-    assert wrk, "make bench needs wrk: apt-get install wrk"
+    assert wrk, "make bench-requests needs wrk: apt-get install wrk"
     header = ["-H", f"Authorization: Bearer {token}"] if token else []
     command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", *header, url]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
