@@ -164,6 +164,10 @@ class Rentals:
             return operation
 
         reached, rental = await self._executor.run(caller, key_id, intend, notes=notes)
+        if not reached.is_open and len(rental.upstream_orders) < len(wanted.services):
+            await self._reader.read_back(caller, key_id)  # the upstream's answer may name but one of several
+            with suppress(DatabaseUnavailable):
+                rental = await self.get(caller, reached.rental_id)
         if wanted.activate and not reached.is_open:
             await self._activate_bought(caller, reached.rental_id)
             with suppress(DatabaseUnavailable):  # what was bought is told of as it was then

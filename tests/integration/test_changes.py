@@ -67,9 +67,21 @@ def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: 
     asyncio.run(scenario())
 
 
+def test_all_orders_of_a_purchase_are_told_though_its_answer_named_one(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            assert [order.service for order in bought.upstream_orders] == ["opt1", "opt2"]
+            assert await history(house, bought.id) == ["rental.created"]
+
+    asyncio.run(scenario())
+
+
 def test_a_rental_is_deleted_whole_though_its_purchase_named_one_of_its_orders(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
+            await house.look()
+            fault(house, "orders", FaultKind.STATUS_500)
             bought = (await buy(house, services=("opt1", "opt2"))).rental
             assert len(bought.upstream_orders) == 1
             await house.services.changes.delete(house.caller, bought.id, None)
