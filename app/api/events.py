@@ -165,7 +165,10 @@ def _stream(
 
     async def read(after: int) -> tuple[Sequence[Row], int]:
         """What comes next, and the place behind it; events of other types are not looked through again."""
-        async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with (
+            services.notifications.some_at_a_time,
+            services.database.transaction(Access.tenant(caller.tenant_id)) as connection,
+        ):
             newest = await events.newest_position(connection, caller.tenant_id)
             rows = await events.after(connection, caller.tenant_id, after, types=types, limit=PIECE)
         return rows, rows[-1].position if rows else max(after, newest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -99,14 +100,15 @@ async def list_messages(
         return MessageFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
 
     asked = f"sms {scope} {order} {limit} {cursor}"
-    answer = await rendered_of(request).answer(
-        request,
-        caller.tenant_id,
-        rental_id,
-        asked,
-        render,
-        resource=None if refresh or wait else "sms",
-    )
+    async with services.notifications.some_at_a_time if wait else nullcontext():
+        answer = await rendered_of(request).answer(
+            request,
+            caller.tenant_id,
+            rental_id,
+            asked,
+            render,
+            resource=None if refresh or wait else "sms",
+        )
     services.metrics.read("sms", looked=looked)
     return answer
 
@@ -119,14 +121,17 @@ async def _wait(
     Raises:
         RentalNotFound: the tenant has no such rental.
     """
-    rental = await services.rentals.get(caller, rental_id)
     deadline = time.monotonic() + seconds
+    some_at_a_time = services.notifications.some_at_a_time
+    async with some_at_a_time:
+        rental = await services.rentals.get(caller, rental_id)
     with services.notifications.subscription(rental_id) as news:
         while (left := deadline - time.monotonic()) > 0 and not services.notifications.closing:
-            async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                if await messages.after(
-                    connection, caller.tenant_id, rental_id, scope=scope, position=after, limit=1
-                ):
-                    return
-            await services.refresher.want(caller, rental.upstream_key_id, rental_id, left)
-            await news.wait(left)
+            async with some_at_a_time:
+                async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                    if await messages.after(
+                        connection, caller.tenant_id, rental_id, scope=scope, position=after, limit=1
+                    ):
+                        return
+                await services.refresher.want(caller, rental.upstream_key_id, rental_id, left)
+            await news.wait(max(0.0, deadline - time.monotonic()))

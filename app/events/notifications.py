@@ -22,6 +22,9 @@ RECONNECT_SECONDS = 1.0
 RECENT = 1_000
 """Changes that are remembered, for who was reading while they were announced."""
 
+WOKEN_AT_ONCE = 8
+"""How many of those who were woken ask the database at a time; it is for others, too."""
+
 CHECK_SECONDS = 15.0
 """After so long without news the connection is asked whether it lives."""
 
@@ -74,6 +77,8 @@ class Notifications:
         self._waiting: dict[UUID, set[Subscription]] = defaultdict(set)
         self._told: list[Callable[[UUID | None], None]] = []
         self._recent: deque[UUID | None] = deque(maxlen=RECENT)
+        self.some_at_a_time = asyncio.Semaphore(WOKEN_AT_ONCE)
+        """For who asks the database because he was woken: a thousand at once would find no connection."""
         self._task: asyncio.Task[None] | None = None
         self.changes = 0
         self.listening = False
