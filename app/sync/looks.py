@@ -162,8 +162,6 @@ class Looker:
         watch.stale = True
         account = watch.account
         async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
-            if not watch.listed:
-                await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
             await schedule.note_failures(
                 connection,
                 account.tenant_id,
@@ -172,6 +170,8 @@ class Looker:
                 failures=watch.failures,
                 error_code=error.code,
             )
+            if not watch.listed:  # after the account's row, as everybody locks them
+                await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
 
     async def _look(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
         by_database = watch.needs_database
