@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.accounts.models import account_looks, money_lanes, pace_buckets, workers
+from app.accounts.models import account_health, account_looks, money_lanes, pace_buckets, workers
 from app.audit.models import audit_heads, audit_logs, audit_seals, audit_unsealed, upstream_usage
 from app.database import metadata
 from app.events.models import event_heads, events
@@ -15,6 +15,7 @@ from app.vault.models import upstream_keys, vault_fingerprint_keys, vault_keyset
 from app.webhooks.models import webhook_deliveries, webhooks
 
 __all__ = [
+    "account_health",
     "account_looks",
     "api_keys",
     "audit_heads",

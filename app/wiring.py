@@ -32,7 +32,8 @@ from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
-from app.sync.looks import Intervals, Looker
+from app.sync.intervals import Intervals
+from app.sync.looks import Looker
 from app.sync.refresh import Refresher
 from app.telemetry import Metrics
 from app.telemetry.redaction import hide

@@ -9,6 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 import structlog
 
+from app.accounts import health_records
 from app.accounts import overview as accounts
 from app.audit import repository as audit
 from app.audit import seals
@@ -148,8 +149,10 @@ class Worker:
             operations = await lookup.open_by_state(connection)
             look_age = await accounts.oldest_look_age(connection)
             queue = await deliveries.queue(connection)
+            health = await health_records.by_status(connection)
         self._services.metrics.measured(
             {state.value: standing.count for state, standing in operations.items()},
+            accounts=health,
             oldest_unknown=operations[State.UNKNOWN].oldest_seconds,
             look_age=look_age,
             deliveries_due=queue.due,

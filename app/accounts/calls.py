@@ -14,8 +14,11 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import health_records
 from app.accounts.breaker import Breaker
+from app.accounts.health import Observation, Observations
 from app.accounts.pace import Pace
+from app.accounts.set_aside_reports import SetAsideReports
 from app.accounts.trials import ListedOrderIds, Trials
 from app.audit import repository as audit
 from app.audit.caller import Caller, background
@@ -35,6 +38,8 @@ from app.queries import Query
 from app.telemetry import Metrics, traces
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
+from app.upstream.rows import Listing
+from app.upstream.set_aside import Findings
 from app.upstream.wire import Order
 from app.vault.service import StoredKey, Vault
 from app.vault.stored import ACTIVE, REJECTED
@@ -49,12 +54,14 @@ class WatchedAccount:
     Attributes:
         api_key: its plain key while it may be kept; whoever is told of news of the key forgets it.
         uses: calls that are not in the audit trail's sums yet, by method and outcome.
+        observed: readings of its answers that its health doesn't know of yet.
     """
 
     tenant_id: UUID
     upstream_key_id: UUID
     api_key: str | None = field(default=None, repr=False)
     uses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    observed: list[Observation] = field(default_factory=list)
 
 
 class UpstreamCalls:
@@ -76,6 +83,7 @@ class UpstreamCalls:
         self._pace = pace
         self._breaker = Breaker()
         self._metrics = metrics
+        self._set_aside = SetAsideReports(metrics)
         self.trials = Trials(database, vault, self.try_secret, listed_order_ids)
         self._taking: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -85,6 +93,8 @@ class UpstreamCalls:
         upstream_key_id: UUID,
         method: str,
         call: Callable[[UpstreamClient, str], Awaitable[T]],
+        *,
+        subject: str = "",
     ) -> T:
         """Make a call that spends and changes nothing, and put it into the audit trail.
 
@@ -92,16 +102,18 @@ class UpstreamCalls:
             caller: who caused it; the background's own calls are only summed up.
             method: the upstream's name of the call, for audit and metrics.
             call: makes it, given the client and the plain key.
+            subject: the order that it reads of, if it is about one.
 
         Raises:
             RentgateError: what went wrong, fit for the caller.
         """
+        observed = Observations(subject)
         try:
-            result = await self.send(caller, upstream_key_id, method, call)
+            result = await self.send(caller, upstream_key_id, method, call, observed=observed)
         except CallFailed as failure:
-            await self._note(caller, upstream_key_id, method, failure.error.code)
+            await self._note(caller, upstream_key_id, method, failure.error.code, observed)
             raise failure.error from None
-        await self._note(caller, upstream_key_id, method, audit.SUCCEEDED)
+        await self._note(caller, upstream_key_id, method, audit.SUCCEEDED, observed)
         return result
 
     @asynccontextmanager
@@ -137,7 +149,7 @@ class UpstreamCalls:
         await self._pace.wait_for_turn(None)
         outcome = audit.SUCCEEDED
         try:
-            return await self._counted(method, None, lambda: call(self._client))
+            return await self._counted(method, None, call)
         except CallFailed as failure:
             outcome = failure.error.code
             raise failure.error from None
@@ -149,7 +161,7 @@ class UpstreamCalls:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
                     audit.record_all(connection, caller, [entry])
 
-    async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> tuple[Order, ...]:
+    async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> Listing[Order]:
         """The orders that a secret shows which is not stored (yet) in this key's place.
 
         Raises:
@@ -158,7 +170,7 @@ class UpstreamCalls:
         """
         await self._pace.wait_for_turn(upstream_key_id)
         try:
-            found = await self._counted("orders", upstream_key_id, lambda: self._client.orders(api_key))
+            found = await self._counted("orders", upstream_key_id, lambda client: client.orders(api_key))
         except CallFailed as failure:
             await self._note_trial(caller, upstream_key_id, failure.error.code)
             raise failure.error from None
@@ -175,6 +187,8 @@ class UpstreamCalls:
         upstream_key_id: UUID,
         method: str,
         call: Callable[[UpstreamClient, str], Awaitable[T]],
+        *,
+        observed: Observations | None = None,
     ) -> T:
         """Make a call once, leaving the audit trail to the caller of this method.
 
@@ -188,7 +202,13 @@ class UpstreamCalls:
                 opened = await self._vault.open_secret(connection, caller.tenant_id, upstream_key_id)
         except RentgateError as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
-        return await self.fire(caller, upstream_key_id, method, lambda client: call(client, opened.secret))
+        return await self.fire(
+            caller,
+            upstream_key_id,
+            method,
+            lambda client: call(client, opened.secret),
+            observed=observed,
+        )
 
     async def watch(
         self,
@@ -197,10 +217,12 @@ class UpstreamCalls:
         call: Callable[[UpstreamClient, str], Awaitable[T]],
         *,
         patient: bool,
+        subject: str = "",
     ) -> T:
         """Make a call for the background, which goes behind callers; it is counted with the account.
 
         Args:
+            subject: the order that it reads of, if it is about one.
             patient: wait as a caller does: a money call hangs on the answer.
 
         Raises:
@@ -217,18 +239,21 @@ class UpstreamCalls:
         else:
             api_key = account.api_key
         outcome = audit.SUCCEEDED
+        observed = Observations(subject)
         try:
             return await self.fire(
                 background(account.tenant_id),
                 account.upstream_key_id,
                 method,
                 lambda client: call(client, api_key),
+                observed=observed,
             )
         except CallFailed as failure:
             outcome = failure.error.code
             raise failure.error from None
         finally:
             account.uses[method, outcome] += 1
+            account.observed += observed.made
 
     async def open_for(self, connection: AsyncConnection, account: WatchedAccount) -> str:
         """Open the key of a watched account, and keep it in memory if its home is here.
@@ -298,14 +323,19 @@ class UpstreamCalls:
         upstream_key_id: UUID,
         method: str,
         call: Callable[[UpstreamClient], Awaitable[T]],
+        *,
+        observed: Observations | None = None,
     ) -> T:
         """Make a call once whose turn has come.
+
+        Args:
+            observed: takes up what its answer holds that can't be read.
 
         Raises:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            return await self._counted(method, upstream_key_id, lambda: call(self._client))
+            return await self._counted(method, upstream_key_id, call, observed)
         except CallFailed as failure:
             if isinstance(failure.error, UpstreamKeyRejected):
                 self._vault.doubt(upstream_key_id)
@@ -313,8 +343,17 @@ class UpstreamCalls:
             raise
 
     async def _counted(
-        self, method: str, upstream_key_id: UUID | None, call: Callable[[], Awaitable[T]]
+        self,
+        method: str,
+        upstream_key_id: UUID | None,
+        call: Callable[[UpstreamClient], Awaitable[T]],
+        observed: Observations | None = None,
     ) -> T:
+        def observe(findings: Findings) -> None:
+            self._set_aside.report(findings)
+            if observed is not None:
+                observed.add(findings)
+
         try:
             self._breaker.pass_or_refuse()
         except UpstreamUnavailable as error:
@@ -325,7 +364,7 @@ class UpstreamCalls:
         told = {"rentgate.upstream.method": method, "rentgate.upstream_key_id": account}
         with traces.span(f"upstream {method}", told, kind=traces.CLIENT) as span:
             try:
-                result = await call()
+                result = await call(self._client.observed_by(observe))
             except CallFailed as failure:
                 outcome = failure.error.code
                 span.fail(outcome)
@@ -341,7 +380,9 @@ class UpstreamCalls:
                 span.note({"rentgate.outcome": outcome})
                 self._metrics.upstream_call(method, outcome, time.monotonic() - started)
 
-    async def _note(self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str) -> None:
+    async def _note(
+        self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str, observed: Observations
+    ) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if caller.is_background:
                 uses = audit.Uses(caller.tenant_id, upstream_key_id, method, outcome, 1)
@@ -352,6 +393,8 @@ class UpstreamCalls:
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
                 await self._note_acceptance(connection, caller, upstream_key_id)
+            if observed.made:
+                await health_records.observe(connection, caller, upstream_key_id, observed.made)
 
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

@@ -53,6 +53,7 @@ account_looks = sa.Table(
     sa.Column("archive_due_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
     sa.Column("archive_read_at", Timestamp),
+    sa.Column("archive_rows", sa.Integer, nullable=False, server_default="0"),
     sa.ForeignKeyConstraint(
         ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
     ),
@@ -61,6 +62,21 @@ account_looks = sa.Table(
     sa.Index(None, "looked_at"),
     sa.Index(None, "next_at"),
     comment="When each account is looked at next, and who holds it to do so.",
+)
+
+account_health = sa.Table(
+    "account_health",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False, server_default="ok"),
+    sa.Column("since", Timestamp),
+    sa.Column("problems", JSONB, nullable=False, server_default="[]"),
+    sa.CheckConstraint("status in ('ok', 'degraded', 'failing')", name="status"),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    comment="What of an account's answers can't be read; a row is made with the first problem.",
 )
 
 workers = sa.Table(

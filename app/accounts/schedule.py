@@ -212,10 +212,17 @@ async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_ke
 
 @dataclass(frozen=True, slots=True)
 class ArchivePlace:
-    """How many entries of an archive were read so far, and whether it was read whole lately."""
+    """How far an archive was read.
+
+    Attributes:
+        skip: rows that are read already.
+        was_read_whole: whether all of it was read lately.
+        rows: how many rows it had when it was read last.
+    """
 
     skip: int
     was_read_whole: bool
+    rows: int
 
 
 async def archive_place(
@@ -223,7 +230,7 @@ async def archive_place(
 ) -> ArchivePlace | None:
     """Where reading an account's archive goes on; None if it isn't due."""
     read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
-    query = sa.select(account_looks.c.archive_skip, read_whole).where(
+    query = sa.select(account_looks.c.archive_skip, read_whole, account_looks.c.archive_rows).where(
         *_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now()
     )
     row = (await connection.execute(query)).one_or_none()
@@ -242,14 +249,23 @@ async def note_archive(
 
 
 async def note_archive_read(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, whole: bool, next_in: float
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    *,
+    whole: bool,
+    rows: int,
+    next_in: float,
 ) -> None:
-    """Note that the archive, or what is new of it, was read, and is due again in some seconds."""
+    """Note that the archive, or what is new of it, was read; it has so many rows, and is due again in some
+    seconds.
+    """
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
         .values(
             archive_skip=0,
+            archive_rows=rows,
             archive_due_at=_now() + timedelta(seconds=next_in),
             archive_read_at=_now() if whole else account_looks.c.archive_read_at,
         )

@@ -12,11 +12,12 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access, Database
 from app.errors import UpstreamAccountDiffers
+from app.upstream.rows import Listing
 from app.upstream.wire import Order
 from app.vault.service import Vault
 from app.vault.stored import UpstreamKey
 
-TrySecret = Callable[[Caller, UUID, str], Awaitable[tuple[Order, ...]]]
+TrySecret = Callable[[Caller, UUID, str], Awaitable[Listing[Order]]]
 """The orders that a secret shows which is not stored in this key's place."""
 
 ListedOrderIds = Callable[[AsyncConnection, UUID, UUID], Awaitable[Set[str]]]

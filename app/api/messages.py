@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -30,7 +31,13 @@ FEED, LIST = "sms", "sms-desc"
 
 
 class MessageFeed(Feed[Message]):
-    """Messages in the order of arrival; `next_cursor` is always there and goes on after the last one."""
+    """Messages in the order of arrival; `next_cursor` is always there and goes on after the last one.
+
+    `synced_at` is when all of the rental's messages were last read at the upstream, null if they never were.
+    It stands still while some of them can't be read.
+    """
+
+    synced_at: datetime | None
 
 
 class MessageList(Page[Message]):
@@ -79,6 +86,7 @@ async def list_messages(
         async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
                 raise RentalNotFound
+            synced_at = await rentals.messages_synced_at(connection, caller.tenant_id, rental_id)
             if newest_first:
                 rows = await messages.newest(
                     connection, caller.tenant_id, rental_id, scope=wanted, before=place, limit=limit + 1
@@ -97,7 +105,12 @@ async def list_messages(
             following = next_cursor(LIST, rows, limit, lambda row: row[0])
             return MessageList(items=items, next_cursor=following)
         last = rows[:limit][-1][0] if items else place or 0
-        return MessageFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
+        return MessageFeed(
+            items=items,
+            next_cursor=encoded(FEED, last),
+            has_more=len(rows) > limit,
+            synced_at=synced_at,
+        )
 
     asked = f"sms {scope} {order} {limit} {cursor}"
     async with services.notifications.some_at_a_time if wait else nullcontext():

@@ -9,7 +9,8 @@ from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
-from app.errors import CountryUnknown, PeriodInvalid
+from app.errors import CountryUnknown, PeriodInvalid, UpstreamBadResponse
+from app.upstream.rows import Listing
 from app.upstream.wire import Country as UpstreamCountry
 from app.upstream.wire import Offer as UpstreamOffer
 from app.values import (
@@ -31,6 +32,7 @@ class Country:
     name: str
     upstream_code: str
     switch_type: str | None
+    prolongable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Offer:
     name: str
     price_per_day: Decimal
     total_price: Decimal
-    available: int
+    available: int | None
     operators: dict[str, int] | None
 
 
@@ -79,17 +81,17 @@ class Catalog:
 
     def __init__(self, calls: UpstreamCalls, *, countries_ttl: float, offers_ttl: float) -> None:
         self._calls = calls
-        self._countries: Cache[None, tuple[Country, ...]] = Cache(countries_ttl)
-        self._offers: Cache[tuple[str, Period], tuple[Offer, ...]] = Cache(offers_ttl)
+        self._countries: Cache[None, Listing[Country]] = Cache(countries_ttl)
+        self._offers: Cache[tuple[str, Period], Listing[Offer]] = Cache(offers_ttl)
 
-    async def countries(self, caller: Caller) -> Cached[tuple[Country, ...]]:
-        """All countries."""
+    async def countries(self, caller: Caller) -> Cached[Listing[Country]]:
+        """All countries that can be read."""
 
-        async def fetch() -> tuple[Country, ...]:
+        async def fetch() -> Listing[Country]:
             found = await self._calls.read_keyless(
                 "getcountries", lambda client: client.get_countries(), caller=caller
             )
-            return tuple(_country(country) for country in found)
+            return Listing(tuple(_country(country) for country in found), found.complete)
 
         return await self._countries.get(None, fetch)
 
@@ -98,14 +100,18 @@ class Catalog:
 
         Raises:
             CountryUnknown: the upstream rents nothing there.
+            UpstreamBadResponse: the list of countries can't be read whole, and what can be read lacks it.
         """
         wanted = iso_country(code)
-        for country in (await self.countries(caller)).value:
+        listed = (await self.countries(caller)).value
+        for country in listed:
             if wanted in (country.code, country.upstream_code.upper()):
                 return country
+        if not listed.complete:
+            raise UpstreamBadResponse("The upstream's list of countries can't be read whole.")
         raise CountryUnknown(f"The upstream rents no numbers of {code!r}." if code.isalnum() else None)
 
-    async def offers(self, country: Country, period: Period, caller: Caller) -> Cached[tuple[Offer, ...]]:
+    async def offers(self, country: Country, period: Period, caller: Caller) -> Cached[Listing[Offer]]:
         """What a country offers for a period, at most some seconds old."""
         return await self._offers.get(
             (country.upstream_code, period), lambda: self._fetch_offers(country, period, caller)
@@ -113,7 +119,7 @@ class Catalog:
 
     async def fresh_offers(
         self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
-    ) -> tuple[Offer, ...]:
+    ) -> Listing[Offer]:
         """What a country offers for a period now, to check a price before buying.
 
         Args:
@@ -126,26 +132,30 @@ class Catalog:
 
     async def _fetch_offers(
         self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
-    ) -> tuple[Offer, ...]:
+    ) -> Listing[Offer]:
         found = await self._calls.read_keyless(
             "getdata",
             lambda client: client.get_offers(country.upstream_code, period),
             caller=caller,
             notes=notes,
         )
-        return tuple(_offer(offer, period) for offer in found)
+        return Listing(tuple(_offer(offer, period) for offer in found), found.complete)
 
 
 def _country(country: UpstreamCountry) -> Country:
     return Country(
-        iso_country(country.upstream_code), country.name, country.upstream_code, country.switch_type
+        iso_country(country.upstream_code),
+        country.name or country.upstream_code,
+        country.upstream_code,
+        country.switch_type,
+        country.prolongable,
     )
 
 
 def _offer(offer: UpstreamOffer, period: Period) -> Offer:
     return Offer(
         offer.service,
-        offer.name,
+        offer.name or offer.service,
         offer.price_per_day,
         offer.price_per_day * period.days,
         offer.available,

@@ -27,4 +27,6 @@ class EventType(StrEnum):
     RENTAL_IMPORTED = "rental.imported"
     SMS_RECEIVED = "sms.received"
     UPSTREAM_KEY_REJECTED = "upstream_key.rejected"
+    UPSTREAM_KEY_DEGRADED = "upstream_key.degraded"
+    UPSTREAM_KEY_RECOVERED = "upstream_key.recovered"
     WEBHOOK_DISABLED = "webhook.disabled"

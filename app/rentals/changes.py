@@ -297,15 +297,13 @@ class Changes:
         Raises:
             ServiceUnknown: it is required that there are such, and there are not.
         """
-        unknown: list[Offer | None] = [None] * len(services)
         try:
             country = await self._catalog.country(rental.country or "", caller)
-            found = await fresh_offers(self._catalog, caller, country, period, services)
+            return await fresh_offers(self._catalog, caller, country, period, services)
         except (CountryUnknown, ServiceUnknown):
             if required:
                 raise
-            return unknown
-        return unknown if found is None else list(found)
+            return [None] * len(services)
 
     async def _run(
         self,

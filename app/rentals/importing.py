@@ -95,7 +95,8 @@ async def import_archived(
 
 def _has_ended(entry: HistoryEntry) -> bool:
     """Whether an archived order lives no more: the archive may show living ones too."""
-    return entry.closed or _end_passed(entry.ended_at)
+    closed = bool(entry.closed) and (entry.closed_at is None or _end_passed(entry.closed_at))
+    return closed or _end_passed(entry.ended_at)
 
 
 def _end_passed(end: datetime | None) -> bool:

@@ -18,6 +18,7 @@ from app.queries import Query, Statement, constant, run_together
 from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.rentals.repository import Row
+from app.upstream.rows import Listing
 from app.upstream.wire import NumberState, Order
 from app.values import utc_now
 
@@ -53,7 +54,7 @@ async def take_in(
     connection: AsyncConnection,
     caller: Caller,
     upstream_key_id: UUID,
-    orders: Sequence[Order],
+    orders: Listing[Order],
     looked_from: datetime,
 ) -> Taken:
     """Write what a list of orders changes.
@@ -61,13 +62,15 @@ async def take_in(
     The account has to be locked by the same transaction, so that no operation settles in between.
 
     A rental that was changed after the list was asked for is passed over: the list may be older than that.
+    What can't be read of an order keeps its last known value. A list that is not complete may hold the orders
+    that it doesn't show, so it counts as no look that lacked them.
 
     Args:
         looked_from: the database's time before the list was asked for.
     """
     known, untouchable = await run_together(
         connection,
-        _known(caller.tenant_id, upstream_key_id, orders),
+        _known(caller.tenant_id, upstream_key_id, orders.rows),
         _changed_since(caller.tenant_id, upstream_key_id, looked_from),
     )
     returning = [row for o in orders if (row := known.get(o.order_id)) and row.status != "listed"]
@@ -89,9 +92,9 @@ async def take_in(
             )
         if rental_id is not None:
             affected.setdefault(rental_id, order)
-    gone = await _missed(connection, caller, upstream_key_id, known, untouchable)
+    gone = await _missed(connection, caller, upstream_key_id, known, untouchable) if orders.complete else ()
     await _refresh_changed(connection, caller, affected)
-    return Taken(gone, undecided=bool(known or untouchable))
+    return Taken(gone, undecided=bool(known or untouchable or not orders.complete))
 
 
 async def close(
@@ -177,6 +180,7 @@ def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> d
     states = [order.number_state for order in listed]
     busiest = next((s.value for s in (NumberState.ACTIVE, NumberState.ACTIVATING) if s in states), states[0])
     names = {order.service: order.service_name for order in listed if order.service}
+    names |= {further["code"]: further["name"] for order in listed for further in order.further_services}
     codes = [service["code"] for service in rental.services]
     values: dict[str, Any] = {
         "status": "active",
@@ -188,13 +192,18 @@ def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> d
         + [{"code": code, "name": name} for code, name in names.items() if code not in codes],
     }
     if first is not None:
-        values |= {
-            "can_prolong": first.can_prolong,
-            "prolong_max": first.prolong_max,
-            "prolong_until": first.prolong_until,
-            "last_online_at": first.last_online_at or rental.last_online_at,
-        }
+        values |= _told(
+            can_prolong=first.can_prolong,
+            prolong_max=first.prolong_max,
+            prolong_until=first.prolong_until,
+            last_online_at=first.last_online_at,
+        )
     return values
+
+
+def _told(**values: Any) -> dict[str, Any]:
+    """Those of the values that the upstream tells readably; the others stay what they were."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _differences(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,18 +237,18 @@ def _later(before: datetime | None, end: datetime | None) -> bool:
 
 
 def _order_values(order: Order) -> dict[str, Any]:
-    return {
-        "service": order.service,
-        "service_name": order.service_name,
-        "phone_number": order.phone_number,
-        "country": order.country,
-        "number_state": order.state.value,
-        "expires_at": order.expires_at,
-        "end_outdated": False,
-        "has_new_sms": order.has_new_sms,
-        "missed_looks": 0,
-        "status": "listed",
-    }
+    further = [{"code": service.code, "name": service.name} for service in order.further_services]
+    return {"missed_looks": 0, "status": "listed"} | _told(
+        service=order.service,
+        service_name=order.service_name,
+        further_services=further or None,
+        phone_number=order.phone_number,
+        country=order.country,
+        number_state=order.state and order.state.value,
+        expires_at=order.expires_at,
+        end_outdated=None if order.expires_at is None else False,
+        has_new_sms=order.has_new_sms,
+    )
 
 
 _KNOWN = Statement(

@@ -75,6 +75,7 @@ upstream_orders = sa.Table(
     sa.Column("rental_id", sa.Uuid),
     sa.Column("service", sa.Text),
     sa.Column("service_name", sa.Text),
+    sa.Column("further_services", JSONB, nullable=False, server_default="[]"),
     sa.Column("phone_number", sa.Text),
     sa.Column("country", sa.Text),
     sa.Column("number_state", sa.Text, nullable=False, server_default="unknown"),

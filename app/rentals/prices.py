@@ -52,8 +52,8 @@ async def fresh_offers(
     services: Sequence[str],
     *,
     notes: list[Entry] | None = None,
-) -> list[Offer] | None:
-    """The offers of these services, in their order, as they are now; None if they can't be had.
+) -> list[Offer | None]:
+    """The offers of these services, in their order, as they are now; None for each that can't be told.
 
     Args:
         notes: where the call's row of the audit trail goes, if the caller of this method sees to it.
@@ -64,12 +64,12 @@ async def fresh_offers(
     try:
         offers = await catalog.fresh_offers(country, period, caller, notes)
     except RentgateError:
-        return None
+        return [None] * len(services)
     by_service = {offer.service: offer for offer in offers}
     for service in services:
-        if service not in by_service:
+        if service not in by_service and offers.complete:
             raise ServiceUnknown(f"{country.code} has no service {service!r} for this period.")
-    return [by_service[service] for service in services]
+    return [by_service.get(service) for service in services]
 
 
 def days_left(end: datetime) -> int:

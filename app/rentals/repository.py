@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -351,25 +351,63 @@ async def save_order(
 
 _MESSAGES_READ = sa.text("""
     update upstream_orders o
-    set messages_read_at = clock_timestamp() - make_interval(secs => s.value::float8)
-    from jsonb_each_text(:seconds_ago) s
-    where o.tenant_id = :tenant and o.upstream_key_id = :account and o.upstream_order_id = s.key
-""").bindparams(
-    sa.bindparam("tenant", type_=sa.Uuid),
-    sa.bindparam("account", type_=sa.Uuid),
-    sa.bindparam("seconds_ago", type_=JSONB),
-)
+    set messages_read_at = clock_timestamp() - make_interval(secs => s.seconds_ago)
+    from jsonb_to_recordset(:reads) s
+        (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
+    where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
+        and o.upstream_order_id = s.upstream_order_id
+""").bindparams(sa.bindparam("reads", type_=JSONB))
 
 
-async def note_messages_read(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, seconds_ago: Mapping[str, float]
-) -> None:
-    """Note when the messages of orders were read last, by their ids."""
-    if not seconds_ago:
-        return
-    await connection.execute(
-        _MESSAGES_READ,
-        {"tenant": tenant_id, "account": upstream_key_id, "seconds_ago": dict(seconds_ago)},
+@dataclass(frozen=True, slots=True)
+class MessagesRead:
+    """All messages of an order were read, so many seconds ago."""
+
+    tenant_id: UUID
+    upstream_key_id: UUID
+    upstream_order_id: str
+    seconds_ago: float
+
+
+async def note_messages_read(connection: AsyncConnection, reads: Iterable[MessagesRead]) -> None:
+    """Note when the messages of orders were read last."""
+    rows = [
+        asdict(read) | {"tenant_id": str(read.tenant_id), "upstream_key_id": str(read.upstream_key_id)}
+        for read in reads
+    ]
+    if rows:
+        await connection.execute(_MESSAGES_READ, {"reads": rows})
+
+
+async def messages_synced_at(
+    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID
+) -> datetime | None:
+    """When all messages of a rental were last read; None if those of one of its orders never were."""
+    row = (await connection.execute(_synced(tenant_id, rental_id))).one()
+    synced_at: datetime | None = row.synced_at
+    return synced_at
+
+
+async def messages_read_ago(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> float | None:
+    """Seconds since then."""
+    row = (await connection.execute(_synced(tenant_id, rental_id))).one()
+    ago: float | None = row.ago
+    return ago
+
+
+def _synced(tenant_id: UUID, rental_id: UUID) -> sa.Select[Any]:
+    """Of the orders that are listed; of a rental that has none any more, of those that it had."""
+    order = upstream_orders.c
+    listed = sa.exists().where(
+        order.tenant_id == tenant_id, order.rental_id == rental_id, order.status == "listed"
+    )
+    never = sa.func.bool_or(order.messages_read_at.is_(None))
+    synced_at = sa.case((never, None), else_=sa.func.min(order.messages_read_at))
+    ago = sa.func.extract("epoch", sa.func.clock_timestamp() - synced_at).cast(sa.Double)
+    return sa.select(synced_at.label("synced_at"), ago.label("ago")).where(
+        order.tenant_id == tenant_id,
+        order.rental_id == rental_id,
+        sa.or_(order.status == "listed", sa.and_(~listed, order.status != "replaced")),
     )
 
 

@@ -136,7 +136,7 @@ class Rentals:
             "country": country.code,
             "upstream_country": country.upstream_code,
             "services": list(wanted.services),
-            "service_names": {offer.service: offer.name for offer in offers or ()},
+            "service_names": {offer.service: offer.name for offer in offers if offer},
             "period": {"unit": wanted.period.unit.value, "count": wanted.period.count},
             "operator": wanted.operator,
             "activate": wanted.activate,
@@ -164,8 +164,8 @@ class Rentals:
             return operation
 
         reached, rental = await self._executor.run(caller, key_id, intend, notes=notes)
-        if not reached.is_open and len(rental.upstream_orders) < len(wanted.services):
-            await self._reader.read_back(caller, key_id)  # the upstream's answer may name but one of several
+        if not reached.is_open and not _is_told_whole(rental, wanted):
+            await self._reader.read_back(caller, key_id)
             with suppress(DatabaseUnavailable):
                 rental = await self.get(caller, reached.rental_id)
         if wanted.activate and not reached.is_open:
@@ -243,5 +243,16 @@ async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
     return tasks[0].result(), tasks[1].result()
 
 
-def _quote(offers: list[Offer] | None) -> Quote:
-    return Quote(tuple(offer.total_price for offer in offers or ()))
+def _is_told_whole(rental: schemas.Rental, wanted: Purchase) -> bool:
+    """Whether the upstream's answer told all of what was bought: it may name one order of several only, or
+    its number and end under names that nobody knows.
+    """
+    return (
+        len(rental.upstream_orders) >= len(wanted.services)
+        and rental.phone_number is not None
+        and rental.expires_at is not None
+    )
+
+
+def _quote(offers: list[Offer | None]) -> Quote:
+    return Quote(tuple(offer.total_price if offer else None for offer in offers))

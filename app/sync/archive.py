@@ -14,12 +14,14 @@ from app.database import Access, Database
 from app.rentals import importing, intake
 from app.rentals.intake import Gone
 from app.upstream.client import UpstreamClient
+from app.upstream.rows import Listing
 from app.upstream.wire import HistoryEntry
 
 PAGE = 100
 MOST_PAGES = 1000
 """An archive that goes on for longer has no end: the upstream ignores what is asked for."""
 
+HISTORY = "get_rent_history"
 AGAIN_SECONDS = 86_400.0
 """After how long an archive is looked at again for what was bought and closed elsewhere in between."""
 
@@ -28,8 +30,8 @@ class Ask(Protocol):
     """Makes a call to one account's upstream, in somebody's name and in his turn."""
 
     def __call__(
-        self, method: str, call: Callable[[UpstreamClient, str], Awaitable[tuple[HistoryEntry, ...]]], /
-    ) -> Awaitable[tuple[HistoryEntry, ...]]:
+        self, method: str, call: Callable[[UpstreamClient, str], Awaitable[Listing[HistoryEntry]]], /
+    ) -> Awaitable[Listing[HistoryEntry]]:
         """The answer to a call."""
 
 
@@ -54,13 +56,19 @@ class Archive:
         self._database = database
 
     async def import_news(
-        self, account: WatchedAccount, ask: Ask, keep_on: Callable[[], Awaitable[bool]]
+        self,
+        account: WatchedAccount,
+        ask: Ask,
+        keep_on: Callable[[], Awaitable[bool]],
+        *,
+        again_seconds: float,
     ) -> bool:
         """Import what an archive shows that was never seen here, if it is due, from where it was left off.
-        Once it was read whole, the first page of which everything is known is the last.
+        Once it was read whole, it is read from both its ends, each on until everything on a page is known.
 
         Args:
             keep_on: asked before each further page; false when this look has to end.
+            again_seconds: after how long it is due again.
 
         Returns:
             whether it is done; else the next look goes on.
@@ -76,21 +84,52 @@ class Archive:
         if place is None:
             return True
         skip = place.skip
-        async for entries in self._pages(ask, skip):
-            async with self._database.transaction(tenant) as connection:
-                await schedule.lock(connection, tenant_id, key_id)
-                news = await importing.import_archived(connection, background(tenant_id), key_id, entries)
-                skip += len(entries)
-                await schedule.note_archive(connection, tenant_id, key_id, skip=skip)
-            if not news and place.was_read_whole:
-                break
-            if not await keep_on():
+        if place.was_read_whole and place.skip < place.rows:
+            # The order of the pages is not documented: news may be at either end.
+            if await self._import_from(account, ask, keep_on, place.skip, until_known=True) is None:
                 return False
+            skip = place.rows
+        rows = await self._import_from(account, ask, keep_on, skip, until_known=place.was_read_whole)
+        if rows is None:
+            return False
         async with self._database.transaction(tenant) as connection:
             await schedule.note_archive_read(
-                connection, tenant_id, key_id, whole=not place.was_read_whole, next_in=AGAIN_SECONDS
+                connection,
+                tenant_id,
+                key_id,
+                whole=not place.was_read_whole,
+                rows=rows,
+                next_in=again_seconds,
             )
         return True
+
+    async def _import_from(
+        self,
+        account: WatchedAccount,
+        ask: Ask,
+        keep_on: Callable[[], Awaitable[bool]],
+        skip: int,
+        *,
+        until_known: bool,
+    ) -> int | None:
+        """Import the archive from a row on; returns how many rows lie before the place where this ended, or
+        None if the look had to end first.
+
+        Args:
+            until_known: end at the first page of which everything is known.
+        """
+        tenant_id, key_id = account.tenant_id, account.upstream_key_id
+        async for page in self._pages(ask, skip):
+            skip += page.size
+            async with self._database.transaction(Access.tenant(tenant_id)) as connection:
+                await schedule.lock(connection, tenant_id, key_id)
+                news = await importing.import_archived(connection, background(tenant_id), key_id, page.rows)
+                await schedule.note_archive(connection, tenant_id, key_id, skip=skip)
+            if until_known and not news:
+                break
+            if not await keep_on():
+                return None
+        return skip
 
     async def close(self, account: WatchedAccount, gone: Sequence[Gone], search: Search, ask: Ask) -> None:
         """Close orders that are gone and whose end isn't known to have passed, searching the archive for it.
@@ -105,11 +144,9 @@ class Archive:
         sought = {order.order_id for order in gone}
         search.go_on(sought)
         if not sought <= search.ends.keys():
-            async for entries in self._pages(ask, search.skip):
-                search.skip += len(entries)
-                search.ends |= {
-                    entry.order_id: entry.ended_at for entry in entries if entry.order_id in sought
-                }
+            async for page in self._pages(ask, search.skip):
+                search.skip += page.size
+                search.ends |= {entry.order_id: entry.ended_at for entry in page if entry.order_id in sought}
                 if sought <= search.ends.keys():
                     break
         await self.close_by(account, gone, search.ends)
@@ -125,14 +162,19 @@ class Archive:
                 await schedule.lock(connection, tenant_id, key_id)
                 await intake.close(connection, background(tenant_id), key_id, gone, ends)
 
-    async def _pages(self, ask: Ask, skip: int) -> AsyncIterator[tuple[HistoryEntry, ...]]:
-        """The archive's pages. Only an empty one is the last: the upstream may give fewer than asked."""
+    async def _pages(self, ask: Ask, skip: int) -> AsyncIterator[Listing[HistoryEntry]]:
+        """The archive's pages. One that brings nothing new is the last: the upstream may give fewer rows than
+        asked for, and may ignore what is asked for.
+        """
+        met: set[str] = set()
         for _ in range(MOST_PAGES):
-            entries = await ask(
-                "get_rent_history",
+            page = await ask(
+                HISTORY,
                 lambda client, api_key, skip=skip: client.history(api_key, skip=skip, take=PAGE),  # type: ignore[misc]
             )
-            if not entries:
+            ids = {entry.order_id for entry in page}
+            if ids <= met:
                 return
-            yield entries
-            skip += len(entries)
+            yield page
+            met |= ids
+            skip += page.size

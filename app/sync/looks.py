@@ -2,106 +2,69 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import schedule
+from app.accounts import health_records, schedule
 from app.accounts.calls import UpstreamCalls
-from app.accounts.models import account_looks
+from app.accounts.health import LIST
 from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
-from app.errors import RentgateError, UpstreamBusy
+from app.errors import (
+    DatabaseUnavailable,
+    InternalError,
+    NotFound,
+    RentgateError,
+    UpstreamBadResponse,
+    UpstreamBusy,
+    UpstreamKeyRejected,
+    UpstreamRefusedError,
+    VaultUnavailable,
+)
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import Query, Statement, constant, run_together
+from app.queries import Query, Statement, run_together
 from app.rentals import intake, repository
-from app.rentals.models import rentals, upstream_orders
-from app.sync.archive import Archive, Ask
+from app.sync.archive import AGAIN_SECONDS, HISTORY, Archive, Ask
+from app.sync.intervals import LONGEST_UNREADABLE, Intervals
+from app.sync.learning import health_changes, learn, note_health
 from app.sync.messages import MessageReader
 from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
 from app.upstream.client import News, UpstreamClient
-from app.upstream.wire import NumberState, Order, SmsLists
+from app.upstream.rows import Listing
+from app.upstream.wire import Order, SmsLists
 
 T = TypeVar("T")
 
-LONGEST_BACKOFF = 30.0
 LEAST_READING_SECONDS = 1.0
 """How long a look may read messages and the archive, at least."""
 
+UNREADABLE = (UpstreamBadResponse, UpstreamRefusedError)
+"""The upstream answered, but not with what was asked for; its other methods may still be readable."""
+
+NOT_THE_LIST = (
+    DatabaseUnavailable,
+    VaultUnavailable,
+    UpstreamBusy,
+    UpstreamKeyRejected,
+    NotFound,
+    InternalError,
+)
+"""A look that failed so says nothing of how well the list can be read."""
+
 log = structlog.get_logger(__name__)
 
-
-_NOW = sa.func.clock_timestamp()
-_CLOCK = Statement(sa.select(_NOW.label("now")))
-
-_NEED = Statement(
-    sa.select(
-        sa.exists()
-        .where(
-            rentals.c.tenant_id == account_looks.c.tenant_id,
-            rentals.c.upstream_key_id == account_looks.c.upstream_key_id,
-            rentals.c.status.in_([constant(status) for status in repository.LIVING]),
-            rentals.c.number_state.in_([constant(NumberState.ACTIVATING), constant(NumberState.ACTIVE)]),
-        )
-        .label("is_running"),
-        sa.func.coalesce(account_looks.c.wanted_until > _NOW, sa.false()).label("is_wanted"),
-        (account_looks.c.archive_due_at <= _NOW).label("archive_is_due"),
-    ).where(
-        account_looks.c.tenant_id == sa.bindparam("tenant"),
-        account_looks.c.upstream_key_id == sa.bindparam("account"),
-    )
-)
-"""What an account needs: numbers that may receive, somebody who waits, its archive read."""
-
-_LISTED = Statement(
-    sa.select(
-        upstream_orders.c.upstream_order_id,
-        upstream_orders.c.rental_id,
-        upstream_orders.c.number_state,
-        upstream_orders.c.has_new_sms,
-        sa.func.extract("epoch", _NOW - upstream_orders.c.messages_read_at).cast(sa.Double).label("read_ago"),
-        sa.func.extract("epoch", upstream_orders.c.wanted_until - _NOW).cast(sa.Double).label("wanted_for"),
-    ).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        upstream_orders.c.status == constant("listed"),
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Seconds between two looks, at a busy and at an idle account, and of proving an absence."""
-
-    busy: float
-    idle: float
-    reconcile: float
-
-    def after(self, watch: Watch) -> float:
-        """Seconds until the next look."""
-        return self.busy if watch.busy else self.idle
-
-    def pause(self, error: RentgateError, failures: int) -> float:
-        """Seconds until the next look after one that failed: longer each time in a row, and never the same
-        for all whom an upstream has failed at one moment.
-        """
-        if isinstance(error, UpstreamBusy) and error.retry_after:
-            return error.retry_after  # it only waits for its turn, and knows when that comes
-        longest = min(LONGEST_BACKOFF, self.busy * float(2 ** min(failures, 8)))
-        return longest * random.uniform(0.75, 1.0)  # noqa: S311
+_CLOCK = Statement(sa.select(sa.func.clock_timestamp().label("now")))
 
 
 class Hold(Protocol):
@@ -155,50 +118,88 @@ class Looker:
             except RentgateError as error:
                 span.fail(error.code)
                 raise
+            finally:
+                await self._note_health(watch)
 
     async def note_failure(self, watch: Watch, hold: Hold, error: RentgateError) -> None:
         """Note that a look failed, for whoever wants to know why nothing is seen."""
         watch.failures += 1
         watch.stale = True
         account = watch.account
-        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+        tenant_id, key_id = account.tenant_id, account.upstream_key_id
+        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
             await schedule.note_failures(
-                connection,
-                account.tenant_id,
-                account.upstream_key_id,
-                hold.holder,
-                failures=watch.failures,
-                error_code=error.code,
+                connection, tenant_id, key_id, hold.holder, failures=watch.failures, error_code=error.code
             )
             if not watch.listed:  # after the account's row, as everybody locks them
-                await ledger.forget_last_absence(connection, account.tenant_id, account.upstream_key_id)
+                await ledger.forget_last_absence(connection, tenant_id, key_id)
+                if not isinstance(error, NOT_THE_LIST):
+                    watch.health = await health_records.fail(
+                        connection, background(tenant_id), key_id, watch.failures, str(error)
+                    )
 
     async def _look(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
+        if caller is not None or time.monotonic() >= watch.list_retry_at:
+            await self._read_list(watch, hold, caller)
+        elif watch.needs_database:
+            await self._learn(watch)
+        try:
+            await self._read_on(watch, hold, caller, wanted)
+        except NotYet:
+            return  # the pace leaves no room for more now; the next look goes on
+
+    async def _read_list(self, watch: Watch, hold: Hold, caller: Caller | None) -> None:
+        """Read the list of orders and take it in. One that can't be read is put off: the messages of known
+        orders can be read all the same.
+        """
         by_database = watch.needs_database
         watch.stale = watch.listed = False  # what changes from now on is for the next look
         try:
             looked_from = None if by_database else hold.now()
             if looked_from is None:
                 looked_from, by_database = await self._prepare(watch, for_caller=caller is not None), True
-            known = None if by_database else watch.listing
+            known = None if by_database or watch.health.has(LIST) else watch.listing
             listing = await self._ask(
                 watch,
                 caller,
-                "orders",
+                LIST,
                 lambda client, api_key: client.orders_if_new(api_key, known),
                 patient=watch.unsettled,
             )
             if listing.content is not None:
                 await self._take_in(watch, hold, listing.content, looked_from)
                 watch.listing = listing.digest
-            watch.seen_at, watch.listed = time.monotonic(), True
+            watch.seen_at, watch.listed, watch.list_retry_at = time.monotonic(), True, 0.0
+        except UNREADABLE as error:
+            await self.note_failure(watch, hold, error)
+            await self._learn(watch)
+            pause = self.intervals.list_pause(watch.failures, unsettled=watch.unsettled)
+            watch.list_retry_at = time.monotonic() + pause
+            log.info("look.list_put_off", upstream_key_id=str(watch.account.upstream_key_id), code=error.code)
         except BaseException:
             watch.stale = True
             raise
+
+    async def _learn(self, watch: Watch) -> None:
+        """Learn from the database what waits for this look, where no list can tell."""
+        watch.stale = False
         try:
-            await self._read_on(watch, hold, caller, wanted)
-        except NotYet:
-            return  # the pace leaves no room for more now; the next look goes on
+            async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
+                await learn(connection, watch)
+        except BaseException:
+            watch.stale = True
+            raise
+
+    async def _note_health(self, watch: Watch) -> None:
+        """Write down what of the answers of this look can't be read, if that is news."""
+        if not health_changes(watch):
+            watch.account.observed.clear()
+            return
+        try:
+            async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
+                await note_health(connection, watch)
+        except RentgateError as away:
+            log.info("look.health_not_noted", code=away.code)
 
     async def _read_on(self, watch: Watch, hold: Hold, caller: Caller | None, wanted: UUID | None) -> None:
         """Read the messages that somebody waits for or that the list tells of; then the archive, if it is
@@ -220,7 +221,10 @@ class Looker:
                 watch,
                 caller if reading.rental_id == wanted else None,
                 "sms",
-                lambda client, api_key: client.sms_if_new(api_key, reading.digest, order_id=reading.order_id),
+                lambda client, api_key: client.sms_if_new(
+                    api_key, None if reading.troubled else reading.digest, order_id=reading.order_id
+                ),
+                subject=reading.order_id,
             )
 
         async def keep_on(reading: Reading | None = None) -> bool:
@@ -244,21 +248,34 @@ class Looker:
 
     async def _read_archive(self, watch: Watch, keep_on: Callable[[], Awaitable[bool]]) -> None:
         """Close what is gone, and import what is new. The look itself is done: what can't be read is tried
-        again with the next one.
+        again later, after growing pauses, and holds up a closing for no longer than proving an absence takes.
 
         Raises:
             NotYet: the pace leaves no room now.
         """
+        if time.monotonic() < watch.archive_retry_at:
+            return
+        ask, again = self._asking(watch), AGAIN_SECONDS
         try:
             if watch.gone and await keep_on():
-                await self._archive.close(watch.account, watch.gone, watch.search, self._asking(watch))
-                watch.gone = ()
+                await self._archive.close(watch.account, watch.gone, watch.search, ask)
+                watch.note_gone(())
             if watch.archive_due and await keep_on():
+                if watch.health.has(HISTORY):
+                    again = LONGEST_UNREADABLE
                 watch.archive_due = not await self._archive.import_news(
-                    watch.account, self._asking(watch), keep_on
+                    watch.account, ask, keep_on, again_seconds=again
                 )
+            watch.archive_failures = 0
         except RentgateError as error:
+            watch.archive_failures += 1
+            pause = self.intervals.archive_pause(watch.archive_failures, unsettled=watch.unsettled)
+            watch.archive_retry_at = time.monotonic() + pause
             log.info("archive.put_off", code=error.code)
+            waited = 0.0 if watch.gone_since is None else time.monotonic() - watch.gone_since
+            if waited > self.intervals.reconcile:
+                await self._archive.close_by(watch.account, watch.gone, watch.search.ends)
+                watch.note_gone(())
 
     async def _ask(
         self,
@@ -268,11 +285,12 @@ class Looker:
         call: Callable[[UpstreamClient, str], Awaitable[T]],
         *,
         patient: bool = False,
+        subject: str = "",
     ) -> T:
         """Make a call in the name of the caller who wants it, or in the background's."""
         if caller is None or caller.is_background:
-            return await self._calls.watch(watch.account, method, call, patient=patient)
-        return await self._calls.read(caller, watch.account.upstream_key_id, method, call)
+            return await self._calls.watch(watch.account, method, call, patient=patient, subject=subject)
+        return await self._calls.read(caller, watch.account.upstream_key_id, method, call, subject=subject)
 
     def _asking(self, watch: Watch) -> Ask:
         return lambda method, call: self._ask(watch, None, method, call)
@@ -294,9 +312,7 @@ class Looker:
                 await self._calls.open_for(connection, account)
         return now
 
-    async def _take_in(
-        self, watch: Watch, hold: Hold, orders: tuple[Order, ...], looked_from: datetime
-    ) -> None:
+    async def _take_in(self, watch: Watch, hold: Hold, orders: Listing[Order], looked_from: datetime) -> None:
         account = watch.account
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
@@ -317,44 +333,16 @@ class Looker:
                 await schedule.note_failures(
                     connection, tenant_id, key_id, hold.holder, failures=0, error_code=None
                 )
-            await repository.note_messages_read(connection, tenant_id, key_id, watch.unwritten_reads())
-            await self._learn(connection, watch)
+            await repository.note_messages_read(connection, watch.unwritten_reads())
+            await learn(connection, watch)
         watch.read_lately.clear()
         watch.failures = 0
         watch.undecided |= taken.undecided
         await self._archive.close_by(account, [order for order in taken.gone if order.ended], {})
-        watch.gone = [order for order in taken.gone if not order.ended]
+        watch.note_gone([order for order in taken.gone if not order.ended])
         watch.compared_at = time.monotonic()
         for operation in settled:
             self._note_settled(operation)
-
-    async def _learn(self, connection: AsyncConnection, watch: Watch) -> None:
-        """Remember how the account stands after its list was taken in."""
-        tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
-        given = {"tenant": tenant_id, "account": key_id}
-        need, unknown, rows = await run_together(
-            connection,
-            Query(_NEED, given, lambda answer: answer.row),
-            lookup.standing_of_account(tenant_id, key_id, State.UNKNOWN),
-            Query(_LISTED, given, lambda answer: answer.rows),
-        )
-        watch.archive_due = need.archive_is_due
-        watch.unsettled = bool(unknown)
-        watch.busy = need.is_running or need.is_wanted or watch.unsettled
-        watch.undecided = any(row.rental_id is None for row in rows)
-        at = time.monotonic()
-        watch.read_next(
-            Reading(
-                row.upstream_order_id,
-                row.rental_id,
-                row.number_state,
-                row.has_new_sms,
-                None if row.read_ago is None else at - row.read_ago,
-                at + (row.wanted_for or 0.0),
-            )
-            for row in rows
-            if row.rental_id is not None
-        )
 
     def _note_settled(self, operation: Operation) -> None:
         if operation.sent_at is None or operation.settled_at is None:

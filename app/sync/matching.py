@@ -64,6 +64,25 @@ def fitting(
             return []  # what shows it is an absence
 
 
+def shows_effect(operation: Operation, listed: Mapping[str, Order], unreadable: Sequence[Stranger]) -> bool:
+    """Whether a complete list would show what the present step made: nothing that could be it is unreadable.
+
+    Args:
+        unreadable: orders that nobody has and whose service can't be read.
+    """
+    match operation.kind:
+        case Kind.CREATE | Kind.ADD_SERVICE | Kind.RESTORE:
+            return not unreadable
+        case Kind.ACTIVATE:
+            order = listed.get(operation.order["id"])
+            return order is None or order.state is not None
+        case Kind.PROLONG:
+            order = listed.get(operation.order["id"])
+            return order is None or order.expires_at is not None
+        case Kind.DELETE:
+            return True
+
+
 def _is_purchase(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
     """By country, service and end, and first seen since the call was sent."""
     request, order = operation.request, stranger.order

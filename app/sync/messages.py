@@ -46,7 +46,8 @@ class MessageReader:
         keep_on: Callable[[Reading], Awaitable[bool]],
     ) -> dict[UUID, RentgateError]:
         """Read the messages of these orders and keep what is new. An order whose messages can't be read
-        keeps no other waiting: its turn comes again later.
+        keeps no other waiting: its turn comes again later. Where some of them can't be read, the others are
+        kept, and the order does not count as read.
 
         Args:
             ask: makes the call, in its turn.
@@ -75,7 +76,10 @@ class MessageReader:
             if shown.content is not None and (seen := sightings([shown.content])):
                 async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
                     await _keep(connection, watch.account.tenant_id, reading.rental_id, seen)
-            watch.note_read(reading, shown.digest)
+            if shown.content is None or shown.content.complete:
+                watch.note_read(reading, shown.digest)
+            else:
+                reading.tried_at, reading.digest = time.monotonic(), None
         return failures
 
 

@@ -76,7 +76,7 @@ class Refresher:
         key_id = rental.upstream_key_id
         began, asked_at = time.monotonic(), 0.0
         try:
-            while not self._was_seen(await self._state(caller, key_id), began):
+            while not await self._is_served(caller, key_id, rental_id, began):
                 if await self.look(caller, key_id, rental_id, began=began):
                     return True
                 if (now := time.monotonic()) - began > self._call_timeout:
@@ -165,7 +165,7 @@ class Refresher:
                 seen=watch.seen_at is not None,
                 next_in=next_in,
             )
-            await repository.note_messages_read(connection, tenant_id, key_id, watch.unwritten_reads())
+            await repository.note_messages_read(connection, watch.unwritten_reads())
             await audit.count_background_calls(connection, uses)
 
     def _was_seen(self, state: schedule.LookState | None, began: float) -> bool:
@@ -180,6 +180,23 @@ class Refresher:
         if state.error_code is not None and _within(state.seconds_since_try, waited):
             raise catalogue().get(state.error_code, UpstreamUnavailable)()
         return _within(state.seconds_since_look, max(waited, self._looker.intervals.busy))
+
+    async def _is_served(self, caller: Caller, key_id: UUID, rental_id: UUID, began: float) -> bool:
+        """Whether a look was made that will do for a caller who asked at `began`. One that could not read the
+        list of orders will, if it read the rental's messages.
+
+        Raises:
+            RentgateError: a look was tried since, and failed.
+        """
+        state = await self._state(caller, key_id)
+        try:
+            return self._was_seen(state, began)
+        except RentgateError:
+            async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                read_ago = await repository.messages_read_ago(connection, caller.tenant_id, rental_id)
+            if _within(read_ago, time.monotonic() - began):
+                return True
+            raise
 
     async def _state(self, caller: Caller, upstream_key_id: UUID) -> schedule.LookState | None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

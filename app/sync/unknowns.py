@@ -24,7 +24,8 @@ from app.queries import Query, Statement, constant, run
 from app.rentals import importing, outcomes, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders
-from app.sync.matching import Stranger, fitting
+from app.sync.matching import Stranger, fitting, shows_effect
+from app.upstream.rows import Listing
 from app.upstream.wire import Order, PurchasedOrder
 
 _NOBODYS = Statement(
@@ -46,7 +47,7 @@ async def settle_from_list(
     connection: AsyncConnection,
     tenant_id: UUID,
     upstream_key_id: UUID,
-    orders: Sequence[Order],
+    orders: Listing[Order],
     looked_from: datetime,
     *,
     reconcile_seconds: float,
@@ -54,14 +55,18 @@ async def settle_from_list(
 ) -> list[Operation]:
     """Settle what a fresh list of an account's orders can settle, in the transaction that took it in.
 
+    What a list shows is there. That it lacks something proves an absence only if it is complete, and if all
+    that would show the operation's effect can be read in it.
+
     Args:
         interval: seconds between two looks at an account where something waits to be settled.
 
     Returns:
         the operations that were settled.
     """
-    strangers = await _strangers(connection, tenant_id, upstream_key_id, orders)
+    strangers = await _strangers(connection, tenant_id, upstream_key_id, orders.rows)
     listed = {order.order_id: order for order in orders}
+    unreadable = [stranger for stranger in strangers if stranger.order.service is None]
     settled: list[Operation | None] = []
     for operation in await lookup.of_account(
         connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN
@@ -74,6 +79,8 @@ async def settle_from_list(
             continue
         possible = fitting(operation, listed, strangers)
         if operation.kind is Kind.DELETE and operation.order["id"] not in listed:
+            if not orders.complete:
+                continue
             # Gone from one list is not gone yet: as with any order, several have to agree.
             closed = await repository.is_closed(
                 connection, tenant_id, upstream_key_id, operation.order["id"], LOOKS_TO_CLOSE
@@ -87,7 +94,7 @@ async def settle_from_list(
             fits = [order for orders in possible for order in orders]
             await outcomes.to_review(connection, operation, [_candidate(order) for order in fits])
             strangers = _without(strangers, fits)
-        else:
+        elif orders.complete and shows_effect(operation, listed, unreadable):
             settled.append(
                 await _absent(
                     connection,

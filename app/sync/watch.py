@@ -7,12 +7,14 @@ database.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.accounts.calls import WatchedAccount
+from app.accounts.health import Health
 from app.rentals.intake import Gone
+from app.rentals.repository import MessagesRead
 from app.sync.archive import Search
 from app.upstream.wire import NumberState
 
@@ -30,7 +32,8 @@ class Reading:
     Attributes:
         has_news: what the order's flag says.
         read_at: when they were last read; None if never.
-        tried_at: when that last failed; None if it did not since they were read.
+        tried_at: when that last failed, or not all of them could be read; None if all were read since.
+        troubled: something in the answers could not be read, and they have not been clean for long since.
         wanted_until: until when somebody waits for one.
         digest: of the answer that was taken in last.
     """
@@ -43,6 +46,7 @@ class Reading:
     wanted_until: float
     digest: bytes | None = None
     tried_at: float | None = None
+    troubled: bool = False
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to read them."""
@@ -52,7 +56,7 @@ class Reading:
             return now - self.tried_at > ACTIVE_ROUND
         if self.read_at is None:
             return True
-        return now - self.read_at > (ACTIVE_ROUND if self._is_active else IDLE_ROUND)
+        return now - self.read_at > (ACTIVE_ROUND if self._is_active or self.troubled else IDLE_ROUND)
 
     def presses(self, now: float) -> bool:
         """Whether there is one, by the order's flag, or somebody waits for it. What could not be read presses
@@ -75,34 +79,44 @@ class Watch:
 
     Attributes:
         failures: looks that failed in a row.
+        list_retry_at: when a list that can't be read is asked for again.
         listing: the digest of the list of orders that was taken in last.
         undecided: that list left something to decide, so that the same one has to be taken in again.
         listed: the last look, or this one, has read the list.
         unsettled: operations wait for what the list shows.
         busy: numbers are activating or active, somebody waits, or operations do.
         archive_due: the archive has to be read.
+        archive_retry_at: when an archive that can't be read is asked for again.
+        archive_failures: how often in a row it could not be read.
         gone: orders that have been gone from the list for long enough to be closed.
+        gone_since: since when there are such.
         search: how far the archive was searched for their ends.
         archive_next: the archive comes before the slow round of messages; they take turns.
         stale: something has changed that this does not know of.
         seen_at: when the list was last read.
         compared_at: when it was last compared with the database.
+        health: what of its answers can't be read.
     """
 
     account: WatchedAccount
     failures: int = 0
+    list_retry_at: float = 0.0
     listing: bytes | None = None
     undecided: bool = True
     listed: bool = False
     unsettled: bool = False
     busy: bool = True
     archive_due: bool = False
+    archive_retry_at: float = 0.0
+    archive_failures: int = 0
     gone: Sequence[Gone] = ()
+    gone_since: float | None = None
     search: Search = field(default_factory=Search)
     archive_next: bool = False
     stale: bool = True
     seen_at: float | None = None
     compared_at: float = 0.0
+    health: Health = field(default_factory=Health)
     readings: dict[str, Reading] = field(default_factory=dict)
     read_lately: set[str] = field(default_factory=set)
 
@@ -121,6 +135,7 @@ class Watch:
         known = self.readings
         self.readings = {reading.order_id: reading for reading in readings}
         for order_id, reading in self.readings.items():
+            reading.troubled = self.health.has("sms", order_id)
             if (before := known.get(order_id)) is not None:
                 reading.digest, reading.tried_at = before.digest, before.tried_at
                 reading.read_at = max(reading.read_at or 0.0, before.read_at or 0.0) or None
@@ -145,8 +160,19 @@ class Watch:
         reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest
         self.read_lately.add(reading.order_id)
 
-    def unwritten_reads(self) -> Mapping[str, float]:
-        """The seconds since the messages of orders were read, of which the database doesn't know."""
-        now = time.monotonic()
-        noted = [r for id in self.read_lately if (r := self.readings.get(id)) and r.read_at]
-        return {reading.order_id: now - reading.read_at for reading in noted if reading.read_at}
+    def note_gone(self, gone: Sequence[Gone]) -> None:
+        """These orders have been gone from the list for long enough to be closed, and no others."""
+        if not gone:
+            self.gone_since = None
+        elif self.gone_since is None:
+            self.gone_since = time.monotonic()
+        self.gone = gone
+
+    def unwritten_reads(self) -> list[MessagesRead]:
+        """Readings of orders' messages of which the database doesn't know."""
+        now, account = time.monotonic(), self.account
+        return [
+            MessagesRead(account.tenant_id, account.upstream_key_id, order_id, now - reading.read_at)
+            for order_id in self.read_lately
+            if (reading := self.readings.get(order_id)) is not None and reading.read_at
+        ]

@@ -226,15 +226,20 @@ class Watching:
         """Note how the accounts stand, and which calls were made for them."""
         seen = [held for held in self._held.values() if held.watch.account.uses]
         uses = self._uses(seen)
+        reads = [read for held in seen for read in held.watch.unwritten_reads()]
         try:
             async with self._database.transaction(WORKER) as connection:
                 await leases.be_brief(connection)  # the heart beats in the same loop
                 await leases.note(connection, self._lease.holder, [held.standing() for held in seen])
                 await leases.free_strays(connection, self._lease.holder, self._held)
                 await audit.count_background_calls(connection, uses)
+                await repository.note_messages_read(connection, reads)
         except BaseException:
             self._restore(uses)
             raise
+        for read in reads:
+            if (held := self._held.get(read.upstream_key_id)) is not None:
+                held.watch.read_lately.discard(read.upstream_order_id)
 
     async def _reserve(self) -> None:
         """Reserve turns for the looks until this is done next, some accounts at a time: their buckets are
@@ -341,7 +346,7 @@ class Watching:
         try:
             async with self._returns, self._database.transaction(Access.tenant(account.tenant_id)) as c:
                 await leases.give_back(c, lease.holder, [held.standing()])
-                await repository.note_messages_read(c, account.tenant_id, account.upstream_key_id, reads)
+                await repository.note_messages_read(c, reads)
                 await audit.count_background_calls(c, uses)
         except RentgateError as away:  # it is found as a stray later
             self._restore(uses)

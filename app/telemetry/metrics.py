@@ -54,6 +54,12 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._set_aside = Counter(
+            "rentgate_upstream_set_aside",
+            "Values in upstream answers that could not be read, by method and field.",
+            ["method", "field"],
+            registry=self._registry,
+        )
         self._pace_seconds = Histogram(
             "rentgate_pace_wait_seconds",
             "Seconds that an upstream call waits for its turn; who: caller or background.",
@@ -104,6 +110,12 @@ class Metrics:
             buckets=LATE,
             registry=self._registry,
         )
+        self._accounts = Gauge(
+            "rentgate_accounts",
+            "Upstream accounts of all tenants by health: ok, degraded or failing.",
+            ["health"],
+            registry=None,
+        )
         self._webhook_attempts = Counter(
             "rentgate_webhook_attempts",
             "Attempts to deliver a webhook: delivered, refused (answered, but not 2xx) or unreachable.",
@@ -146,6 +158,7 @@ class Metrics:
             self._operations,
             self._oldest_unknown,
             self._look_age,
+            self._accounts,
             self._webhooks_due,
             self._oldest_webhook,
         ]
@@ -173,6 +186,10 @@ class Metrics:
         self._upstream_calls.labels(method, outcome).inc()
         self._upstream_seconds.labels(method).observe(seconds)
 
+    def set_aside(self, method: str, field: str) -> None:
+        """Count an answer that held something in this field that could not be read."""
+        self._set_aside.labels(method, field).inc()
+
     def pace_wait(self, seconds: float, *, background: bool) -> None:
         """Count an upstream call whose turn comes in some seconds."""
         self._pace_seconds.labels(_who(background=background)).observe(seconds)
@@ -189,6 +206,7 @@ class Metrics:
         self,
         operations: Mapping[str, int],
         *,
+        accounts: Mapping[str, int],
         oldest_unknown: float,
         look_age: float,
         deliveries_due: int,
@@ -198,6 +216,7 @@ class Metrics:
 
         Args:
             operations: the open ones, by state.
+            accounts: how many there are, by health.
             oldest_unknown: seconds since the oldest one of unknown outcome was sent.
             look_age: seconds since the account seen least recently was seen.
             deliveries_due: webhook deliveries that are due.
@@ -205,6 +224,8 @@ class Metrics:
         """
         for state, count in operations.items():
             self._operations.labels(state).set(count)
+        for health, count in accounts.items():
+            self._accounts.labels(health).set(count)
         self._oldest_unknown.set(oldest_unknown)
         self._look_age.set(look_age)
         self._webhooks_due.set(deliveries_due)

@@ -1,7 +1,7 @@
 """The upstream's API, a method a call. Every call is made once and raises nothing but CallFailed.
 
-The methods and their parameters are those of the provider's rental page; `create_multi`, `prolong_max` and
-`getdataWithProviders` are from its newer pages and from public clients.
+The methods and their parameters are those of the provider's rental page and of its own Python client
+(smspva-sdk 0.1.0a2, October 2026).
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamRefusal
-from app.upstream import wire
-from app.upstream.envelope import Answer, opened
+from app.upstream import account_answers, catalog_answers, message_answers, wire
+from app.upstream.emptiness import with_listed_data
+from app.upstream.envelope import opened
 from app.upstream.errors import CallFailed, Outcome, cleaned, refusal
+from app.upstream.rows import Listing
 from app.upstream.scalars import Unreadable
+from app.upstream.set_aside import Findings
 from app.upstream.transport import Transport
 from app.values import Period, PeriodUnit
 
@@ -30,30 +33,76 @@ class News(Generic[T]):
     content: T | None
 
 
+Observe = Callable[[Findings], None]
+"""Is told what an answer holds that can't be read, once it was read."""
+
+
+def _ignore(_findings: Findings) -> None:
+    """For calls that nobody observes."""
+
+
 class UpstreamClient:
     """Speaks to the upstream through one transport. `send_by` is a reading of `time.monotonic()`."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, observe: Observe = _ignore, inspect: bool = False) -> None:
+        """Speak through `transport`.
+
+        Args:
+            observe: is told the findings of each answer that is read.
+            inspect: the findings also hold each field's kinds of value.
+        """
         self._transport = transport
+        self._observe = observe
+        self._inspect = inspect
 
-    async def get_countries(self) -> tuple[wire.Country, ...]:
+    def observed_by(self, observe: Observe) -> UpstreamClient:
+        """The same client, telling somebody what it can't read."""
+        return UpstreamClient(self._transport, observe=observe, inspect=self._inspect)
+
+    async def get_countries(self) -> Listing[wire.Country]:
         """Where numbers can be rented; needs no key."""
+        return await self._call("getcountries", {}, catalog_answers.countries)
 
-        def read(answer: Answer) -> Answer:
-            # Seen: a whole, valid list beside status 0.
-            return Answer(True, answer.data, "") if answer.data and isinstance(answer.data, list) else answer
-
-        return await self._call("getcountries", {}, wire.countries, forgive=read)
-
-    async def get_offers(self, country: str, period: Period) -> tuple[wire.Offer, ...]:
+    async def get_offers(self, country: str, period: Period) -> Listing[wire.Offer]:
         """What a country offers for a period; needs no key."""
-        return await self._call("getdata", {"country": country, **_duration(period)}, wire.offers)
+        return await self._call("getdata", _place(country, period), catalog_answers.offers)
 
-    async def get_offers_with_operators(self, country: str, period: Period) -> tuple[wire.Offer, ...]:
+    async def get_offers_with_operators(self, country: str, period: Period) -> Listing[wire.Offer]:
         """Likewise, with the numbers that each operator has."""
+        return await self._call("getdataWithProviders", _place(country, period), catalog_answers.offers)
+
+    async def get_default_services(self) -> Listing[wire.DefaultService]:
+        """All services with a price per day; needs no key."""
+        return await self._call("get_default_services", {}, catalog_answers.default_services)
+
+    async def get_countries_of_service(self, service: str, period: Period) -> Listing[wire.ServiceCountry]:
+        """Where a service can be rented for a period; needs no key."""
+        parameters = {"service": service, **_duration(period)}
+        return await self._call("get_country_by_service", parameters, catalog_answers.countries_of_service)
+
+    async def get_stock(self, country: str, period: Period) -> Listing[wire.Stock] | int:
+        """How many numbers a country has, by service or in all; needs no key."""
+        return await self._call("getcount", _place(country, period), catalog_answers.stock)
+
+    async def get_stock_by_operator(self, country: str, period: Period) -> Listing[wire.Stock]:
+        """How many numbers of each operator a country has, by service; needs no key."""
         return await self._call(
-            "getdataWithProviders", {"country": country, **_duration(period)}, wire.offers
+            "getCountWithProviders", _place(country, period), catalog_answers.stock_by_operator
         )
+
+    async def get_stock_of_all(self, country: str, services: Sequence[str], period: Period) -> int:
+        """How many numbers of a country can take all of some services; needs no key."""
+        parameters = {"services": ",".join(services), **_place(country, period)}
+        return await self._call("get_count_multi", parameters, catalog_answers.stock_of_all)
+
+    async def get_minimum_days(self, country: str, service: str) -> wire.MinimumDays:
+        """For how many days at least a service is rented in a country; needs no key."""
+        parameters = {"country": country, "service": service}
+        return await self._call("get_min_paypal_days", parameters, catalog_answers.minimum_days)
+
+    async def get_day_choices(self) -> Listing[wire.DayChoice]:
+        """The periods that PayPal is rented for in Canada; needs no key."""
+        return await self._call("get_days_canada_paypal", {}, catalog_answers.day_choices)
 
     async def create(
         self,
@@ -69,7 +118,7 @@ class UpstreamClient:
         return await self._call(
             "create",
             {"country": country, "service": service, "provider": operator, **_duration(period)},
-            lambda data: wire.purchased(data, country),
+            lambda data, findings: account_answers.purchased(data, findings, country),
             api_key=api_key,
             send_by=send_by,
         )
@@ -88,33 +137,39 @@ class UpstreamClient:
         return await self._call(
             "create_multi",
             {"country": country, "services": ",".join(services), "provider": operator, **_duration(period)},
-            lambda data: wire.purchased(data, country),
+            lambda data, findings: account_answers.purchased(data, findings, country),
             api_key=api_key,
             send_by=send_by,
         )
 
-    async def orders(self, api_key: str) -> tuple[wire.Order, ...]:
+    async def orders(self, api_key: str) -> Listing[wire.Order]:
         """The account's living orders."""
-        return await self._call("orders", {}, wire.orders, api_key=api_key)
+        return await self._call("orders", {}, account_answers.orders, api_key=api_key)
 
-    async def orders_if_new(self, api_key: str, known: bytes | None) -> News[tuple[wire.Order, ...]]:
+    async def orders_if_new(self, api_key: str, known: bytes | None) -> News[Listing[wire.Order]]:
         """The account's living orders, unless the answer is the very one that is known by its digest."""
-        return await self._call_if_new("orders", {}, wire.orders, known, api_key=api_key)
+        return await self._call_if_new("orders", {}, account_answers.orders, known, api_key=api_key)
 
     async def sms_if_new(self, api_key: str, known: bytes | None, *, order_id: str) -> News[wire.SmsLists]:
         """All messages of an order, unless the answer is the very one that is known by its digest."""
-        return await self._call_if_new("sms", {"id": order_id}, wire.sms_lists, known, api_key=api_key)
+        return await self._call_if_new(
+            "sms", {"id": order_id}, message_answers.sms_lists, known, api_key=api_key
+        )
 
     async def activate(self, api_key: str, *, order_id: str, send_by: float | None = None) -> None:
         """Queue an order's number for activation."""
-        await self._call("activate", {"id": order_id}, _nothing, api_key=api_key, send_by=send_by)
+        await self._call("activate", {"id": order_id}, _done(order_id), api_key=api_key, send_by=send_by)
 
     async def prolong(
         self, api_key: str, *, order_id: str, period: Period, send_by: float | None = None
     ) -> None:
         """Prolong an order by weeks or months. Spends."""
         await self._call(
-            "prolong", {"id": order_id, **_duration(period)}, _nothing, api_key=api_key, send_by=send_by
+            "prolong",
+            {"id": order_id, **_duration(period)},
+            _done(order_id),
+            api_key=api_key,
+            send_by=send_by,
         )
 
     async def prolong_max(
@@ -122,58 +177,78 @@ class UpstreamClient:
     ) -> None:
         """Prolong an order by 1 to 6 days. Spends."""
         parameters = {"id": order_id, **_duration(Period(PeriodUnit.DAY, days))}
-        await self._call("prolong_max", parameters, _nothing, api_key=api_key, send_by=send_by)
+        await self._call("prolong_max", parameters, _done(order_id), api_key=api_key, send_by=send_by)
 
     async def add_service(
-        self, api_key: str, *, order_id: str, service: str, phone_number: str, send_by: float | None = None
+        self,
+        api_key: str,
+        *,
+        order_id: str,
+        service: str,
+        phone_number: str,
+        days: int | None = None,
+        send_by: float | None = None,
     ) -> wire.PurchasedOrder | None:
-        """Rent an order's number (E.164) for another service too. Spends."""
+        """Rent an order's number (E.164) for another service too. Spends.
+
+        Args:
+            days: for how long; to the order's end if None.
+        """
+        parameters = {
+            "id": order_id,
+            "service": service,
+            "pnumber": phone_number.removeprefix("+"),
+            "rent_days": None if days is None else str(days),
+        }
         return await self._call(
             "add_service_to_order",
-            {"id": order_id, "service": service, "pnumber": phone_number.removeprefix("+")},
-            wire.added_order,
+            parameters,
+            account_answers.added_order,
             api_key=api_key,
             send_by=send_by,
         )
 
     async def delete(self, api_key: str, *, order_id: str, send_by: float | None = None) -> None:
         """Give an order up."""
-        await self._call("delete", {"id": order_id}, _nothing, api_key=api_key, send_by=send_by)
+        await self._call("delete", {"id": order_id}, _done(order_id), api_key=api_key, send_by=send_by)
 
-    async def history(self, api_key: str, *, skip: int, take: int) -> tuple[wire.HistoryEntry, ...]:
+    async def history(self, api_key: str, *, skip: int, take: int) -> Listing[wire.HistoryEntry]:
         """A page of the account's archive."""
-        return await self._call(
-            "get_rent_history", {"skip": str(skip), "take": str(take)}, wire.history, api_key=api_key
-        )
+        page = {"skip": str(skip), "take": str(take)}
+        return await self._call("get_rent_history", page, account_answers.history, api_key=api_key)
 
     async def restore_quote(self, api_key: str, *, order_id: str) -> wire.RestoreQuote:
         """What restoring an order of the archive would cost now."""
-        return await self._call("restore_user_precalc", {"id": order_id}, wire.restore_quote, api_key=api_key)
+        return await self._call(
+            "restore_user_precalc",
+            {"id": order_id},
+            lambda data, findings: account_answers.restore_quote(data, findings, order_id),
+            api_key=api_key,
+        )
 
     async def restore(self, api_key: str, *, order_id: str, send_by: float | None = None) -> wire.Restored:
         """Restore an order of the archive. Spends."""
         return await self._call(
-            "restore_user", {"id": order_id}, wire.restored, api_key=api_key, send_by=send_by
+            "restore_user", {"id": order_id}, account_answers.restored, api_key=api_key, send_by=send_by
         )
 
     async def _call(
         self,
         method: str,
         parameters: Mapping[str, str | None],
-        read: Callable[[Any], T],
+        read: Callable[[Any, Findings], T],
         *,
         api_key: str | None = None,
         send_by: float | None = None,
-        forgive: Callable[[Answer], Answer] = lambda answer: answer,
     ) -> T:
         body = await self._fetched(method, parameters, api_key, send_by)
-        return _content(method, body, read, api_key, forgive)
+        return self._content(method, body, read, api_key)
 
     async def _call_if_new(
         self,
         method: str,
         parameters: Mapping[str, str | None],
-        read: Callable[[Any], T],
+        read: Callable[[Any, Findings], T],
         known: bytes | None,
         *,
         api_key: str,
@@ -182,7 +257,7 @@ class UpstreamClient:
         digest = hashlib.sha256(body).digest()
         if digest == known:
             return News(digest, None)
-        return News(digest, _content(method, body, read, api_key))
+        return News(digest, self._content(method, body, read, api_key))
 
     async def _fetched(
         self, method: str, parameters: Mapping[str, str | None], api_key: str | None, send_by: float | None
@@ -192,24 +267,24 @@ class UpstreamClient:
             given["apikey"] = api_key
         return await self._transport.get(method, given, send_by=send_by)
 
-
-def _content(
-    method: str,
-    body: bytes,
-    read: Callable[[Any], T],
-    api_key: str | None,
-    forgive: Callable[[Answer], Answer] = lambda answer: answer,
-) -> T:
-    try:
-        answer = forgive(opened(body))
-        if answer.succeeded:
-            return read(answer.data)
-    except Unreadable as error:
-        said = UpstreamRefusal(method, cleaned(str(error), api_key))
-        outcome, failure = Outcome.UNKNOWN, _unreadable(said)
-    else:
-        outcome, failure = Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
-    raise CallFailed(outcome, failure, method)
+    def _content(
+        self, method: str, body: bytes, read: Callable[[Any, Findings], T], api_key: str | None
+    ) -> T:
+        findings = Findings(method, inspect=self._inspect)
+        try:
+            answer = with_listed_data(method, opened(body))
+            if answer.succeeded:
+                content = read(answer.data, findings)
+                self._observe(findings)
+                return content
+        except Unreadable as error:
+            findings.put_aside_answer()
+            self._observe(findings)
+            said = UpstreamRefusal(method, cleaned(str(error), api_key))
+            outcome, failure = Outcome.UNKNOWN, _unreadable(said)
+        else:
+            outcome, failure = Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
+        raise CallFailed(outcome, failure, method)
 
 
 def _unreadable(said: UpstreamRefusal) -> RentgateError:
@@ -220,5 +295,9 @@ def _duration(period: Period) -> dict[str, str]:
     return {"dtype": period.unit.value, "dcount": str(period.count)}
 
 
-def _nothing(_data: Any) -> None:
-    """For calls whose success says all there is; their data was seen as `{id}`, `[{id}]`, `[]` and `{}`."""
+def _place(country: str, period: Period) -> dict[str, str]:
+    return {"country": country, **_duration(period)}
+
+
+def _done(order_id: str) -> Callable[[Any, Findings], None]:
+    return lambda data, findings: account_answers.done(data, findings, order_id)

@@ -1,14 +1,28 @@
-"""Reading single values of the upstream's JSON, which writes the same thing as number, string or flag."""
+"""Reading single values of the upstream's JSON, which writes the same thing as number, text or flag.
+
+Each kind of value is an `Expected`: what it is called, and the function that reads it or raises `Unreadable`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Generic, TypeVar
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
-_DECIMAL = re.compile(r"\d{1,9}(\.\d{1,9})?")
+T = TypeVar("T")
+
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,60})?|\.\d{1,60})([eE][+-]?\d{1,2})?")
+_ID = re.compile(r"[0-9]{1,20}")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_LARGEST_INTEGER = 2**31 - 1
+_LARGEST_EXPONENT = 40
+_LARGEST_AMOUNT = Decimal(1_000_000)
+"""US dollars. The database holds ten thousand times as much, so that sums and products of amounts fit too."""
+
+_PLACES = Decimal("0.0001")
 _EARLIEST, _LATEST = 946_684_800, 7_258_118_400
 """The years 2000 and 2200 in Unix seconds: outside of them, a number is no time."""
 
@@ -17,74 +31,116 @@ class Unreadable(Exception):
     """A value, or a whole answer, that is not what the upstream promises; the text names the place."""
 
 
-def text(value: Any, name: str) -> str:
-    """A text that may be written as a number; freed of what no database takes."""
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise Unreadable(f"{name} is no text")
-    return str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+@dataclass(frozen=True, slots=True)
+class Expected(Generic[T]):
+    """A kind of value: its name for people, and how it is read."""
+
+    name: str
+    read: Callable[[Any], T]
 
 
-def optional_text(value: Any, name: str) -> str | None:
-    """Likewise; missing and empty are None."""
-    if value is None:
-        return None
-    return text(value, name).strip() or None
+def _number(value: Any) -> Decimal:
+    """A finite number of a sensible size; digits are Latin ones."""
+    if isinstance(value, str) and value.isascii() and _NUMBER.fullmatch(value.strip()):
+        value = Decimal(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Unreadable("no number")
+    number = Decimal(value)
+    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise Unreadable("no number of a sensible size")
+    return number
 
 
-def identifier(value: Any, name: str) -> str:
-    """An id as a string, however it is written."""
-    found = optional_text(value, name)
-    if found is None or len(found) > 64 or not found.isprintable():
-        raise Unreadable(f"{name} is no id")
-    return found
+def _integral(value: Any) -> int:
+    number = _number(value)
+    if number != number.to_integral_value():
+        raise Unreadable("no whole number")
+    return int(number)
 
 
-def integer(value: Any, name: str) -> int:
-    """A whole number."""
-    if isinstance(value, bool):
-        return int(value)
-    written = str(value).strip() if isinstance(value, str | int | Decimal) else ""
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        written = f"{value:.0f}"
-    if not _INTEGER.fullmatch(written):
-        raise Unreadable(f"{name} is no whole number")
-    return int(written)
+def _text(value: Any) -> str:
+    """A text, which may be written as a number; freed of what no database takes."""
+    if isinstance(value, int | Decimal):
+        return f"{_number(value):f}"
+    if not isinstance(value, str):
+        raise Unreadable("no text")
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def optional_integer(value: Any, name: str) -> int | None:
-    """Likewise; missing and empty are None."""
-    return None if value in (None, "") else integer(value, name)
+def _label(value: Any) -> str:
+    return _text(value).strip()
 
 
-def amount(value: Any, name: str) -> Decimal:
-    """A sum of money, not below 0."""
-    written = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value).strip()
-    if isinstance(value, bool) or not _DECIMAL.fullmatch(written):
-        raise Unreadable(f"{name} is no amount")
-    return Decimal(written)
+def _identifier(value: Any) -> str:
+    written = value.strip() if isinstance(value, str) else str(_integral(value))
+    if not _ID.fullmatch(written) or not written.strip("0"):
+        raise Unreadable("no id")
+    return written
 
 
-def flag(value: Any, name: str) -> bool:
-    """Yes or no, written as such, as 0 and 1, or as text; missing is no."""
-    match value:
-        case None | "" | False | 0 | "0" | "false":
+def _code(value: Any) -> str:
+    written = _label(value)
+    if not _CODE.fullmatch(written):
+        raise Unreadable("no code")
+    return written
+
+
+def _integer(value: Any) -> int:
+    """A whole number that fits into the database's integers."""
+    number = _integral(value)
+    if abs(number) > _LARGEST_INTEGER:
+        raise Unreadable("no number of a sensible size")
+    return number
+
+
+def _count(value: Any) -> int:
+    number = _integer(value)
+    if number < 0:
+        raise Unreadable("no count")
+    return number
+
+
+def _amount(value: Any) -> Decimal:
+    number = _number(value)
+    if not 0 <= number <= _LARGEST_AMOUNT:
+        raise Unreadable("no price")
+    return number.quantize(_PLACES, ROUND_HALF_UP)
+
+
+def _flag(value: Any) -> bool:
+    match value.strip().casefold() if isinstance(value, str) else value:
+        case "0" | "false" | "no" | "off":
             return False
-        case True | 1 | "1" | "true":
+        case "1" | "true" | "yes" | "on":
             return True
+        case bool() | int() | Decimal() as written if written in (0, 1):
+            return bool(written)
         case _:
-            raise Unreadable(f"{name} is neither yes nor no")
+            raise Unreadable("neither yes nor no")
 
 
-def optional_flag(value: Any, name: str) -> bool | None:
-    """Likewise; missing is None."""
-    return None if value is None else flag(value, name)
-
-
-def unix_time(value: Any, name: str) -> datetime | None:
-    """A time in Unix seconds; missing and 0 are None."""
-    seconds = optional_integer(value, name)
-    if not seconds:
+def _unix_time(value: Any) -> datetime | None:
+    """A time in whole seconds; 0 stands for none."""
+    number = _number(value)
+    if not number:
         return None
-    if not _EARLIEST <= seconds < _LATEST:
-        raise Unreadable(f"{name} is no time")
-    return datetime.fromtimestamp(seconds, UTC)
+    if _EARLIEST * 1000 <= number < _LATEST * 1000:
+        number /= 1000
+    if not _EARLIEST <= number < _LATEST:
+        raise Unreadable("no time")
+    return datetime.fromtimestamp(int(number), UTC)
+
+
+TEXT = Expected("text", _text)
+LABEL = Expected("text", _label)
+"""A name: a text without the blanks around it."""
+
+ID = Expected("id: a positive number, or its digits as text", _identifier)
+CODE = Expected("code: Latin letters and digits", _code)
+INTEGER = Expected("whole number", _integer)
+COUNT = Expected("whole number, not negative", _count)
+AMOUNT = Expected("amount of money, number or text", _amount)
+"""US dollars, rounded half up to the four decimals that the database holds."""
+
+FLAG = Expected("yes or no: flag, 0 or 1", _flag)
+TIME = Expected("Unix time: number or text, seconds or milliseconds", _unix_time)

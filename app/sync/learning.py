@@ -1,0 +1,102 @@
+"""What a look has to know of an account: what it needs, which orders it has, what of it can't be read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts import health_records
+from app.accounts.models import account_looks
+from app.audit.caller import background
+from app.operations import lookup
+from app.operations.states import State
+from app.queries import Query, Statement, constant, run_together
+from app.rentals import repository
+from app.rentals.models import rentals, upstream_orders
+from app.sync.watch import Reading, Watch
+from app.upstream.wire import NumberState
+
+_NOW = sa.func.clock_timestamp()
+
+_NEED = Statement(
+    sa.select(
+        sa.exists()
+        .where(
+            rentals.c.tenant_id == account_looks.c.tenant_id,
+            rentals.c.upstream_key_id == account_looks.c.upstream_key_id,
+            rentals.c.status.in_([constant(status) for status in repository.LIVING]),
+            rentals.c.number_state.in_([constant(NumberState.ACTIVATING), constant(NumberState.ACTIVE)]),
+        )
+        .label("is_running"),
+        sa.func.coalesce(account_looks.c.wanted_until > _NOW, sa.false()).label("is_wanted"),
+        (account_looks.c.archive_due_at <= _NOW).label("archive_is_due"),
+    ).where(
+        account_looks.c.tenant_id == sa.bindparam("tenant"),
+        account_looks.c.upstream_key_id == sa.bindparam("account"),
+    )
+)
+"""What an account needs: numbers that may receive, somebody who waits, its archive read."""
+
+_LISTED = Statement(
+    sa.select(
+        upstream_orders.c.upstream_order_id,
+        upstream_orders.c.rental_id,
+        upstream_orders.c.number_state,
+        upstream_orders.c.has_new_sms,
+        sa.func.extract("epoch", _NOW - upstream_orders.c.messages_read_at).cast(sa.Double).label("read_ago"),
+        sa.func.extract("epoch", upstream_orders.c.wanted_until - _NOW).cast(sa.Double).label("wanted_for"),
+    ).where(
+        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
+        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
+        upstream_orders.c.status == constant("listed"),
+    )
+)
+
+
+async def learn(connection: AsyncConnection, watch: Watch) -> None:
+    """Bring what is remembered of an account up to date."""
+    tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
+    given = {"tenant": tenant_id, "account": key_id}
+    need, unknown, rows, health = await run_together(
+        connection,
+        Query(_NEED, given, lambda answer: answer.row),
+        lookup.standing_of_account(tenant_id, key_id, State.UNKNOWN),
+        Query(_LISTED, given, lambda answer: answer.rows),
+        health_records.of_account(tenant_id, key_id),
+    )
+    watch.health = health
+    watch.archive_due = need.archive_is_due
+    watch.unsettled = bool(unknown)
+    watch.busy = need.is_running or need.is_wanted or watch.unsettled
+    watch.undecided = any(row.rental_id is None for row in rows)
+    at = time.monotonic()
+    watch.read_next(
+        Reading(
+            row.upstream_order_id,
+            row.rental_id,
+            row.number_state,
+            row.has_new_sms,
+            None if row.read_ago is None else at - row.read_ago,
+            at + (row.wanted_for or 0.0),
+        )
+        for row in rows
+        if row.rental_id is not None
+    )
+
+
+async def note_health(connection: AsyncConnection, watch: Watch) -> None:
+    """Take an account's health on by what its answers since held that can't be read."""
+    observed, watch.account.observed = watch.account.observed, []
+    living: Collection[str] | None = watch.readings.keys() if watch.listed else None
+    watch.health = await health_records.observe(
+        connection, background(watch.account.tenant_id), watch.account.upstream_key_id, observed, living
+    )
+
+
+def health_changes(watch: Watch) -> bool:
+    """Whether what was observed since changes an account's health as it is remembered."""
+    living = watch.readings.keys() if watch.listed else None
+    return watch.health.after_all(watch.account.observed, living) != watch.health

@@ -1,0 +1,131 @@
+"""What of an answer could not be read: the place and the kind of value, never the value itself.
+
+The upstream changes without notice. What one field, one row or one message holds must not take down what
+stands beside it, and must not go unnoticed either: each answer is read with its own `Findings`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+MISSING = "missing"
+"""The kind of a value that is not there, or is empty, where something hangs on it."""
+
+
+UNREADABLE = "unreadable answer"
+"""The kind of an answer that is not the promised JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A value that could not be read.
+
+    Attributes:
+        method: the upstream's method.
+        field: where it stood, such as `data[].until`; made of names that the gateway reads, so that nothing
+            foreign is in it.
+        kind: what kind of value stood there, such as `text` or `object`.
+    """
+
+    method: str
+    field: str
+    kind: str
+
+    @property
+    def message(self) -> str:
+        """The finding in words."""
+        if self.kind == MISSING:
+            return f"{self.field} of {self.method} is missing."
+        if self.kind == UNREADABLE:
+            return f"The answer to {self.method} can't be read."
+        return f"{self.field} of {self.method} can't be read: it holds a value of the kind {self.kind!r}."
+
+
+@dataclass(slots=True)
+class FieldSeen:
+    """What a field held in all rows of an answer.
+
+    Attributes:
+        expected: the kind of value that the gateway reads there; None for a field that it doesn't use.
+        found: how often each kind of value stood there.
+        set_aside: how often it could not be read.
+    """
+
+    expected: str | None = None
+    found: Counter[str] = field(default_factory=Counter)
+    set_aside: int = 0
+
+
+class Findings:
+    """Collects what one answer holds that can't be read.
+
+    Args:
+        method: the upstream's method that was called.
+        inspect: also keep, for each field, what was found beside what is expected.
+    """
+
+    def __init__(self, method: str, *, inspect: bool = False) -> None:
+        self.method = method
+        self._counts: Counter[SetAside] = Counter()
+        self.fields: dict[str, FieldSeen] | None = {} if inspect else None
+
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """The different findings, in the order in which they were met."""
+        return tuple(self._counts)
+
+    def put_aside(self, path: str, value: Any) -> None:
+        """Note a value that can't be read; None stands for one that is missing."""
+        self._counts[SetAside(self.method, path, kind_of(value))] += 1
+        if self.fields is not None:
+            self.fields.setdefault(path, FieldSeen()).set_aside += 1
+
+    def put_aside_answer(self) -> None:
+        """Note that nothing of the answer could be used, unless a finding says so already."""
+        if not self._counts:
+            self._counts[SetAside(self.method, "data", UNREADABLE)] += 1
+
+    def expect(self, path: str, expected: str, value: Any) -> None:
+        """Note what stands in a field that is read, where fields are inspected."""
+        if self.fields is not None:
+            seen = self.fields.setdefault(path, FieldSeen())
+            seen.expected = expected
+            seen.found[kind_of(value)] += 1
+
+    def meet(self, path: str, names: Iterable[str]) -> None:
+        """Note the fields that a row has, where fields are inspected."""
+        if self.fields is not None:
+            for name in names:
+                self.fields.setdefault(f"{path}.{name}", FieldSeen())
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value holds nothing: null, blank text, or an empty list or object."""
+    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {})
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a value in a word; tells nothing of the value."""
+    match value:
+        case None:
+            return MISSING
+        case bool():
+            return "flag"
+        case int():
+            return "negative number" if value < 0 else "whole number"
+        case Decimal() if not value.is_finite():
+            return "number out of bounds"
+        case Decimal():
+            return "fraction"
+        case str():
+            return "text" if value.strip() else "empty text"
+        case list():
+            return "list"
+        case dict():
+            return "object"
+        case _:
+            return "value"
