@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from app.upstream.phone import e164, region_fits
-from app.upstream.rows import Listing, Row, is_row, one_row_of, rows_of
+from app.upstream.rows import Listing, Row, one_row_of, rows_of, rows_or_row_of
 from app.upstream.scalars import (
     AMOUNT,
     CODE,
@@ -106,7 +106,7 @@ def purchased(data: Any, findings: Findings, country: str | None = None) -> tupl
         Unreadable: no order's id can be read.
     """
     found: dict[str, PurchasedOrder] = {}
-    for row in rows_of([data] if is_row(data) else data, findings):
+    for row in rows_or_row_of(data, findings):
         order_id = row.need("id", ID)
         if order_id is not None:
             order = PurchasedOrder(
@@ -225,7 +225,7 @@ def done(data: Any, findings: Findings, order_id: str) -> None:
     if data is False or data in (0, "0", "false"):
         raise Unreadable("data is not positive")
     if isinstance(data, list | Mapping):
-        for row in rows_of([data] if is_row(data) else data, findings):
+        for row in rows_or_row_of(data, findings):
             require_same_order(row, "id", order_id)
 
 

@@ -133,9 +133,14 @@ def keyed_rows_of(data: Any, findings: Findings, path: str = "data") -> list[tup
     return found
 
 
-def is_row(data: Any) -> bool:
-    """Whether an object is a row itself, not a list whose keys are numbers or ids."""
-    return isinstance(data, dict) and any(not isinstance(v, dict) and not is_empty(v) for v in data.values())
+def rows_or_row_of(data: Any, findings: Findings) -> Listing[Row]:
+    """The rows of a list, or of an object that is the only row itself."""
+    is_row = (
+        isinstance(data, dict)
+        and any(not isinstance(value, dict) and not is_empty(value) for value in data.values())
+        and not all(key.isdecimal() for key in data)
+    )
+    return Listing((Row(data, "data", findings),), size=1) if is_row else rows_of(data, findings)
 
 
 def one_row_of(data: Any, findings: Findings) -> Row:
@@ -144,7 +149,7 @@ def one_row_of(data: Any, findings: Findings) -> Row:
     Raises:
         Unreadable: there is not exactly one.
     """
-    listed = rows_of([data] if is_row(data) else data, findings)
+    listed = rows_or_row_of(data, findings)
     if len(listed) != 1 or not listed.complete:
         raise Unreadable("data is not one object")
     return listed.rows[0]

@@ -152,7 +152,9 @@ def test_an_archive_is_read_whole_once_and_then_only_its_news(
             archived(house, 1)
             for _ in range(2):
                 await house.look()
-            assert asked(house, "get_rent_history") == whole + 2  # a page with news, and one without
+            assert (
+                asked(house, "get_rent_history") == whole + 3
+            )  # pages with news and without, and the other end
             with psycopg.connect(superuser_url) as connection:
                 (rentals,) = connection.execute("select count(*) from rentals").fetchone() or (0,)
             assert rentals == 251

@@ -35,6 +35,7 @@ TENANT_TABLES = [table for name, table in sorted(metadata.tables.items()) if nam
 OVER_ALL_TENANTS = {
     Role.APP: set[str](),
     Role.WORKER: {
+        "select account_health",
         "select account_looks",
         "update account_looks",
         "select audit_unsealed",
@@ -45,6 +46,8 @@ OVER_ALL_TENANTS = {
         " expires_at, expiring_told_at, id, period_count, period_unit, status, tenant_id, upstream_key_id)"
         " rentals",
         "select tenants",
+        "select (messages_read_at, tenant_id, upstream_key_id, upstream_order_id) upstream_orders",
+        "update (messages_read_at) upstream_orders",
         "select (deleted_at, id, label, reference, status, tenant_id) upstream_keys",
         "select upstream_usage",
         "insert upstream_usage",
