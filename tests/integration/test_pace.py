@@ -12,8 +12,10 @@ from app.accounts.buckets import Limit
 from app.accounts.pace import NotYet, Pace
 from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
+from app.sandbox.faults import Fault, FaultKind
 from app.telemetry import Metrics
 from app.wiring import DatabaseUrls
+from tests.integration.conftest import OpenHouse
 
 NO_LIMIT = Limit(0, 1)
 
@@ -184,5 +186,20 @@ def test_without_a_limit_nothing_is_held_off(database_urls: DatabaseUrls) -> Non
         await unlimited.hold_off(key, 120)
         await unlimited.wait_for_turn(key)
         await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_account_whose_calls_the_upstream_limits_is_held_off(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_rate=0.5, upstream_burst=100) as house:
+            process = pace(house.database, Limit(0.5, 100), patience=0.1)
+            await house.look()
+            await process.wait_for_turn(house.key_id)
+            fault = Fault(method="orders", kind=FaultKind.RATE_LIMIT)
+            house.sandbox.faults.waiting.append(fault)
+            await house.look()
+            with pytest.raises(UpstreamBusy):
+                await process.wait_for_turn(house.key_id)
 
     asyncio.run(scenario())
