@@ -1,10 +1,11 @@
-"""The small values that every part speaks of: periods, money, countries, and the clock's reading."""
+"""The small values that every part speaks of: periods, money, countries, the clock's reading, and waits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
@@ -66,3 +67,19 @@ def amount_text(amount: Decimal) -> str:
 def utc_now() -> datetime:
     """This machine's clock, in UTC."""
     return datetime.now(UTC)
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """What a `Retry-After` header asks for: seconds, or an HTTP date; None if it is neither."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())

@@ -130,6 +130,18 @@ class Bucket:
             bucket = replace(bucket, reserved=(*others, (holder, now + seconds, left + taken)))
         return bucket, taken
 
+    def held_off(self, limit: Limit, now: float, seconds: float) -> Bucket:
+        """The bucket after the upstream said to wait: empty, and the next token comes after so many seconds.
+        All of them are promised, so that the background gets none of them either.
+        """
+        bucket, until = self.refilled(limit, now), now + seconds
+        return replace(
+            bucket,
+            tokens=min(bucket.tokens, 1.0 - seconds * limit.rate),
+            credit=0.0,
+            promised_until=max(bucket.promised_until, until),
+        )
+
 
 CLOCK = sa.func.date_part("epoch", sa.func.clock_timestamp())
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
@@ -25,8 +26,10 @@ from app.audit.caller import Caller, background
 from app.audit.repository import Entry
 from app.database import Access, Database
 from app.errors import (
+    DatabaseUnavailable,
     RentgateError,
     UpstreamAccountDiffers,
+    UpstreamBusy,
     UpstreamKeyInUse,
     UpstreamKeyRejected,
     UpstreamTimeout,
@@ -45,6 +48,8 @@ from app.vault.service import StoredKey, Vault
 from app.vault.stored import ACTIVE, REJECTED
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -342,6 +347,15 @@ class UpstreamCalls:
                 await self._mark_rejected(caller, upstream_key_id)
             raise
 
+    async def _hold_off(self, upstream_key_id: UUID | None, error: RentgateError) -> None:
+        """If the upstream limits an account's calls, none is made before it wants one."""
+        if upstream_key_id is None or not isinstance(error, UpstreamBusy) or error.retry_after is None:
+            return
+        try:
+            await self._pace.hold_off(upstream_key_id, error.retry_after)
+        except DatabaseUnavailable as away:  # what came of the call must not be lost over this
+            log.warning("pace.not_held_off", upstream_key_id=str(upstream_key_id), code=away.code)
+
     async def _counted(
         self,
         method: str,
@@ -372,6 +386,8 @@ class UpstreamCalls:
                     self._breaker.failed()
                 else:
                     self._breaker.answered()
+                if failure.outcome is not Outcome.NOT_SENT:
+                    await self._hold_off(upstream_key_id, failure.error)
                 raise
             else:
                 self._breaker.answered()

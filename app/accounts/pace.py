@@ -152,6 +152,19 @@ class Pace:
             self._reserved[upstream_key_id] = good
         return len(good)
 
+    async def hold_off(self, upstream_key_id: UUID, seconds: float) -> None:
+        """Give no turn on an account for so many seconds: the upstream said so.
+
+        Turns that were given before are not taken back, but for those that this process has reserved.
+        """
+        self._reserved.pop(upstream_key_id, None)
+        if not self._account.rate:
+            return
+        wanted = [(str(upstream_key_id), self._account)]
+        async with self._database.transaction(Access(Role.APP)) as connection:
+            ((bucket, now),) = await locked(connection, wanted)
+            store(connection, {str(upstream_key_id): bucket.held_off(self._account, now, seconds)})
+
     async def draw(self, connection: AsyncConnection, upstream_key_id: UUID) -> float:
         """Take the account's next turn for a caller: the seconds until it comes.
 

@@ -196,7 +196,7 @@ async def _present_state(
     """How an operation stands now, as its own request would be answered."""
     if operation.state is State.FAILED:
         if known.status is not None or operation.answered_at is not None:
-            return problem_response(request, PurchaseNotMade(operation_id=str(operation.id)))
+            return problem_response(request, operation.not_made)
         error = error_of(operation)
         surely_not_sent = operation.sent_at is None or error.code != PurchaseNotMade.code
         if surely_not_sent and not _to_remember(error.status, error.code):

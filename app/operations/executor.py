@@ -74,8 +74,10 @@ class Outcomes(Protocol[S_co]):
     ) -> Operation | None:
         """The call was surely not carried out."""
 
-    async def unknown(self, connection: AsyncConnection, operation: Operation) -> Operation | None:
-        """Nobody knows yet whether the call was carried out."""
+    async def unknown(
+        self, connection: AsyncConnection, operation: Operation, error: RentgateError
+    ) -> Operation | None:
+        """Nobody knows yet whether the call was carried out, of which this is all that came."""
 
     async def left_open(self, connection: AsyncConnection, operation: Operation) -> None:
         """Its caller is told that the outcome is open."""
@@ -230,7 +232,9 @@ class Executor(Generic[S]):
             if failure.outcome is Outcome.REFUSED:
                 return await self._settle(operation, lambda c: self._outcomes.not_made(c, operation, why))
             log.warning("operation.unknown", operation_id=str(operation.id), why=str(failure))
-            return await self._settle(operation, lambda c: self._outcomes.unknown(c, operation), look=True)
+            return await self._settle(
+                operation, lambda c: self._outcomes.unknown(c, operation, why), look=True
+            )
         return await self._settle(
             operation,
             lambda c: self._made(c, operation, orders, show),

@@ -16,7 +16,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.database import new_id
-from app.errors import RentgateError
+from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, error_record, from_row
@@ -187,6 +187,7 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
         NEXT_STEP_SECONDS,
         step=operation.step + 1,
         error=None,
+        unexplained=None,
         absent_seconds=0,
         absent_seen_at=None,
     )
@@ -235,6 +236,15 @@ async def _requeue(
         )
     ).one_or_none()
     return None if row is None else from_row(row)
+
+
+async def keep_unexplained(connection: AsyncConnection, operation: Operation, said: UpstreamRefusal) -> None:
+    """Keep what the upstream said to the present step, in words that don't tell whether it was done."""
+    await connection.execute(
+        operations.update()
+        .where(*_this(operation), operations.c.step == operation.step)
+        .values(unexplained={"method": said.method, "message": said.message})
+    )
 
 
 async def mark_answered(connection: AsyncConnection, operation: Operation) -> Operation:

@@ -20,6 +20,7 @@ operations = sa.Table(
     sa.Column("step", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("price", Money),
     sa.Column("error", JSONB(none_as_null=True)),
+    sa.Column("unexplained", JSONB(none_as_null=True)),
     sa.Column("candidates", JSONB(none_as_null=True)),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("request_id", sa.Text),

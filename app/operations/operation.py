@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.audit.caller import Caller
-from app.errors import InternalError, RentgateError, UpstreamRefusal, catalogue
+from app.errors import InternalError, PurchaseNotMade, RentgateError, UpstreamRefusal, catalogue
 from app.operations.models import operations
 from app.operations.states import OPEN, Kind, State
 
@@ -20,6 +20,7 @@ class Operation:
     """One paid or changing call; where a rental has several orders, one call after the other for each.
 
     `step` says which of them is next or under way: those before it are done, those after it were not sent.
+    `unexplained` is what the upstream said where it refused the present step in words that nobody knows.
     """
 
     tenant_id: UUID
@@ -32,6 +33,7 @@ class Operation:
     step: int
     price: Decimal | None
     error: Mapping[str, Any] | None
+    unexplained: Mapping[str, Any] | None
     candidates: Sequence[Mapping[str, Any]] | None
     actor: str
     request_id: str | None
@@ -63,6 +65,12 @@ class Operation:
         """What the steps that are done cost, in US dollars, as far as prices are known."""
         done = self.request.get("orders", ())[: self.step]
         return sum((Decimal(order["price"]) for order in done if order.get("price")), Decimal(0))
+
+    @property
+    def not_made(self) -> PurchaseNotMade:
+        """The error if the present step proves not made, with what the upstream had said to it."""
+        said = None if self.unexplained is None else UpstreamRefusal(**self.unexplained)
+        return PurchaseNotMade(upstream=said, operation_id=str(self.id))
 
     @property
     def told(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.errors import PurchaseNotMade, RentgateError
+from app.errors import RentgateError, UpstreamRefusedError
 from app.events.types import EventType
 from app.operations import ledger
 from app.operations.operation import Operation
@@ -97,15 +97,23 @@ async def not_made(
     """
     if not operation.step:
         return await failed(connection, operation, error)
-    why = error or PurchaseNotMade(operation_id=str(operation.id))
+    why = error or operation.not_made
     settled = await ledger.settle(connection, operation, State.REVIEW, error=why)
     if settled is not None:
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 
 
-async def unknown(connection: AsyncConnection, operation: Operation) -> Operation | None:
-    """Neither a readable success nor a readable refusal came of the call: it is looked up, if anybody can."""
+async def unknown(
+    connection: AsyncConnection, operation: Operation, error: RentgateError | None = None
+) -> Operation | None:
+    """Neither a readable success nor a known refusal came of the call: it is looked up, if anybody can.
+
+    Args:
+        error: what came of the call; what the upstream said in words that nobody knows is kept.
+    """
+    if isinstance(error, UpstreamRefusedError) and error.upstream is not None:
+        await ledger.keep_unexplained(connection, operation, error.upstream)
     is_deleted = sa.select(upstream_keys.c.deleted_at.is_not(None)).where(
         upstream_keys.c.tenant_id == operation.tenant_id, upstream_keys.c.id == operation.upstream_key_id
     )
@@ -136,7 +144,7 @@ async def failed(
     """The operation as a whole was not carried out. Orders that a person found to be none of its making are
     kept with it, so that they are not taken for its late ones.
     """
-    why = error or PurchaseNotMade(operation_id=str(operation.id))
+    why = error or operation.not_made
     settled = await ledger.settle(
         connection, operation, State.FAILED, error=why, candidates=operation.candidates
     )

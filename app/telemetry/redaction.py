@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html.entities import html5
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 MASK = "[redacted]"
 
@@ -45,9 +45,27 @@ def redacted(text: str) -> str:
 def without_secrets(text: str, secret: str | None = None) -> str:
     """A foreign text without a known secret, in any encoding of it, and without what looks like one."""
     if secret:
-        for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
-            text = re.sub(re.escape(form), MASK, text, flags=re.IGNORECASE)
+        text = re.sub(_BROKEN.join(map(_in_any_form, secret)), MASK, text, flags=re.IGNORECASE)
     return _KEYLIKE.sub(MASK, redacted(text))
+
+
+_BROKEN = r"\s*"
+"""What may stand between the characters of a secret: a text is wrapped, or had characters taken out."""
+
+
+def _in_any_form(char: str) -> str:
+    """A pattern of a character as it is, percent-encoded, as an HTML entity or as JSON's escape, also if the
+    text that holds it was encoded more than once.
+    """
+    amp, encoded, plain = "&(?:amp;)*", [], []
+    for form in sorted({char, char.lower(), char.upper()}):
+        encoded += [rf"{amp}#0*{ord(c)};?|{amp}#x0*{ord(c):x};?|\\+u0*{ord(c):x}" for c in form]
+        encoded += ["".join(f"%(?:25)*{byte:02x}" for byte in form.encode("utf-8", "replace"))]
+        names = [name for name, meant in html5.items() if meant == form]
+        encoded += [f"{amp}{re.escape(name)}" for name in sorted(names, key=len, reverse=True)]
+        plain.append(re.escape(form))
+    # What is encoded comes first: the plain form of % or & is the beginning of it.
+    return f"(?:{'|'.join([*encoded, *plain])}{r'|[+]' if char == ' ' else ''})"
 
 
 def redacted_values(value: Any) -> Any:

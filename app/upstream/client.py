@@ -14,8 +14,9 @@ from typing import Any, Generic, TypeVar
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamRefusal
 from app.upstream import account_answers, catalog_answers, message_answers, wire
 from app.upstream.emptiness import with_listed_data
-from app.upstream.envelope import opened
-from app.upstream.errors import CallFailed, Outcome, cleaned, refusal
+from app.upstream.envelope import Answer, opened
+from app.upstream.errors import CallFailed, Outcome, cleaned, refusal, unexplained
+from app.upstream.meanings import CHANGING, is_certain
 from app.upstream.rows import Listing
 from app.upstream.scalars import Unreadable
 from app.upstream.set_aside import Findings
@@ -283,8 +284,15 @@ class UpstreamClient:
             said = UpstreamRefusal(method, cleaned(str(error), api_key))
             outcome, failure = Outcome.UNKNOWN, _unreadable(said)
         else:
-            outcome, failure = Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
+            outcome, failure = _refused(method, answer, api_key)
         raise CallFailed(outcome, failure, method)
+
+
+def _refused(method: str, answer: Answer, api_key: str | None) -> tuple[Outcome, RentgateError]:
+    """What a refusal comes to: that of a call which spends or changes has to be certain."""
+    if method in CHANGING and (answer.has_data or not is_certain(method, answer.message)):
+        return Outcome.UNKNOWN, unexplained(method, answer.message, secret=api_key)
+    return Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
 
 
 def _unreadable(said: UpstreamRefusal) -> RentgateError:

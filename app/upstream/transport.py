@@ -15,11 +15,16 @@ from typing import Any
 import httpx
 
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
+from app.upstream.compression import Body, Refused
 from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome
+from app.values import retry_after_seconds, utc_now
 
 LONGEST_CONNECT = 5.0
 LARGEST_ANSWER = 2 * 1024 * 1024
 AWAY_SECONDS = 5.0
+
+SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 300.0
+"""Between which seconds an HTTP 429's `Retry-After` is honoured: an account is never lost from sight."""
 
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)  # at INFO and DEBUG they log URLs
@@ -102,19 +107,28 @@ class Transport:
             "GET", self._url, params=parameters, extensions={"trace": sending}
         ) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                raise UpstreamBusy("The upstream limits its calls.", retry_after=BUSY_SECONDS)
+                raise UpstreamBusy("The upstream limits its calls.", retry_after=_wanted_pause(response))
             if response.status_code != httpx.codes.OK:
                 raise UpstreamUnavailable(
                     f"The upstream answered with HTTP status {response.status_code}.",
                     retry_after=AWAY_SECONDS,
                 )
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise UpstreamBadResponse("The upstream's answer is larger than 2 MiB.")
-            return bytes(body)
+            try:
+                body = Body(response.headers.get("Content-Encoding", ""), LARGEST_ANSWER)
+                async for chunk in response.aiter_raw():
+                    body.take(chunk)
+                return body.whole()
+            except Refused as refused:
+                raise UpstreamBadResponse(f"The upstream's answer is {refused}.") from None
 
     async def aclose(self) -> None:
         """Close what is open."""
         await self._client.aclose()
+
+
+def _wanted_pause(response: httpx.Response) -> float:
+    """For how many seconds the upstream wants no further call."""
+    asked = retry_after_seconds(response.headers.get("Retry-After"), utc_now())
+    if asked is None:
+        return BUSY_SECONDS
+    return min(max(asked, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)

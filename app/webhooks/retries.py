@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 MINUTE, HOUR = 60.0, 3600.0
 
@@ -29,19 +27,3 @@ def delay(failures: int, retry_after: float | None = None) -> float | None:
         return None
     planned = DELAYS[failures - 1] * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - no secret hangs on it
     return max(planned, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
-
-
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """What a `Retry-After` header asks for: seconds, or an HTTP date; None if it is neither."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())

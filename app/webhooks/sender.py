@@ -17,9 +17,8 @@ from standardwebhooks import Webhook as Signer
 
 from app import __version__
 from app.telemetry import traces
-from app.values import utc_now
+from app.values import retry_after_seconds, utc_now
 from app.webhooks import targets
-from app.webhooks.retries import retry_after_seconds
 from app.webhooks.targets import TargetRefused
 
 TIMEOUT_SECONDS = 15.0

@@ -61,7 +61,7 @@ def test_refusals_are_remembered(tenant: Tenant) -> None:
     again = tenant.buy(key="a", max_price="1")
     assert problem(first, 409, "price_above_max") == again.json()
     assert again.headers[REPLAYED] == "true"
-    tenant.fault("create", "refuse", message="What?")
+    tenant.fault("create", "refuse", message="Incorrect method")
     problem(tenant.buy(key="b"), 502, "upstream_error")
     again = tenant.buy(key="b")
     assert (again.status_code, again.headers[REPLAYED]) == (502, "true")

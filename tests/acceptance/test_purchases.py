@@ -113,9 +113,29 @@ def test_a_rejected_key_that_works_again_is_active_again(tenant: Tenant) -> None
 
 def test_a_refusal_that_nobody_knows(tenant: Tenant) -> None:
     tenant.fault("create", "refuse", message=f"Planet retrograde apikey={tenant.upstream_key}")
+    pending = ok(tenant.buy(key="once"), 202)
+    tenant.until(pending["id"], status="failed")
+    operation = ok(tenant.http.get(f"/operations/{pending['pending_operation']}"))
+    assert (operation["state"], operation["error"]["code"]) == ("failed", "purchase_not_made")
+    body = problem(tenant.buy(key="once"), 502, "purchase_not_made")
+    for told in (operation["error"]["upstream"], body["upstream"]):
+        assert told["method"] == "create"
+        assert told["message"].startswith("Planet retrograde")
+    assert tenant.upstream_key not in str([operation, body])
+    no_charge(tenant)
+
+
+def test_a_refusal_that_nobody_knows_may_hide_a_purchase(tenant: Tenant) -> None:
+    tenant.fault("create", "refuse", "after", message="Insufficient balance left")
+    pending = ok(tenant.buy(), 202)
+    tenant.until(pending["id"], status="active")
+    assert tenant.charged == ["create"]
+
+
+def test_a_refusal_that_is_known_but_has_no_code(tenant: Tenant) -> None:
+    tenant.fault("create", "refuse", message="Incorrect method")
     body = problem(tenant.buy(), 502, "upstream_error")
-    assert "Planet retrograde" in body["upstream"]["message"]
-    assert tenant.upstream_key not in str(body)
+    assert body["upstream"] == {"method": "create", "message": "Incorrect method"}
     no_charge(tenant)
 
 

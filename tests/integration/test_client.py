@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -142,3 +143,88 @@ def test_a_faulty_purchase_is_unknown_whether_it_was_made_or_not(
             assert len(await client.orders(KEY)) == (1 if when == "after" else 0)
 
     asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def saying(body: bytes) -> AsyncIterator[UpstreamClient]:
+    """A client of an upstream that answers every call with the same body."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/rent.php", 2.0)
+    try:
+        yield UpstreamClient(transport)
+    finally:
+        await transport.aclose()
+        server.close()
+
+
+Call = Callable[[UpstreamClient], Awaitable[object]]
+
+CHANGING: dict[str, Call] = {
+    "create": lambda c: c.create(KEY, country="RU", service="opt1", period=WEEK),
+    "create_multi": lambda c: c.create_multi(KEY, country="RU", services=["opt1"], period=WEEK),
+    "prolong": lambda c: c.prolong(KEY, order_id="1", period=WEEK),
+    "prolong_max": lambda c: c.prolong_max(KEY, order_id="1", days=1),
+    "add_service_to_order": lambda c: c.add_service(
+        KEY, order_id="1", service="opt2", phone_number="+79096037108"
+    ),
+    "restore_user": lambda c: c.restore(KEY, order_id="1"),
+    "activate": lambda c: c.activate(KEY, order_id="1"),
+    "delete": lambda c: c.delete(KEY, order_id="1"),
+}
+READING: dict[str, Call] = {
+    "orders": lambda c: c.orders(KEY),
+    "sms": lambda c: c.sms_if_new(KEY, None, order_id="1"),
+    "restore_user_precalc": lambda c: c.restore_quote(KEY, order_id="1"),
+    "getdata": lambda c: c.get_offers("RU", WEEK),
+}
+
+
+def refused(call: Call, body: dict[str, object]) -> CallFailed:
+    async def scenario() -> CallFailed:
+        async with saying(json.dumps(body).encode()) as client:
+            with pytest.raises(CallFailed) as failed:
+                await call(client)
+            return failed.value
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("method", CHANGING)
+@pytest.mark.parametrize(
+    ("body", "outcome", "code"),
+    [
+        ({"msg": "Insufficient balance"}, Outcome.REFUSED, "insufficient_balance"),
+        ({"message": "Insufficient balance"}, Outcome.REFUSED, "insufficient_balance"),
+        ({"error": {"description": "TOO MANY REQUESTS"}, "data": [{}]}, Outcome.REFUSED, "upstream_busy"),
+        ({"error_msg": "NOBALANCE: and more", "data": None}, Outcome.REFUSED, "insufficient_balance"),
+        ({"msg": "Incorrect method"}, Outcome.REFUSED, "upstream_error"),
+        ({"msg": "Insufficient balance", "data": {"id": 7}}, Outcome.UNKNOWN, "upstream_error"),
+        ({"msg": "Insufficient balance for two"}, Outcome.UNKNOWN, "upstream_error"),
+        ({"msg": "Something went wrong"}, Outcome.UNKNOWN, "upstream_error"),
+        ({}, Outcome.UNKNOWN, "upstream_error"),
+    ],
+)
+def test_a_call_that_changes_something_is_refused_only_for_certain(
+    method: str, body: dict[str, object], outcome: Outcome, code: str
+) -> None:
+    failure = refused(CHANGING[method], {"status": 0, **body})
+    assert (failure.outcome, failure.error.code) == (outcome, code)
+    said = failure.error.upstream
+    assert said is not None
+    assert said.method == method
+    assert said.message in json.dumps(body)
+
+
+@pytest.mark.parametrize("method", READING)
+def test_a_call_that_only_reads_is_refused_whatever_the_text_is(method: str) -> None:
+    failure = refused(READING[method], {"status": "0", "error": "Something went wrong"})
+    assert (failure.outcome, failure.error.code) == (Outcome.REFUSED, "upstream_error")
+    failure = refused(READING[method], {"status": 0, "message": "Sorry, too many requests for now"})
+    assert (failure.outcome, failure.error.code) == (Outcome.REFUSED, "upstream_busy")

@@ -12,8 +12,10 @@ from app.accounts.buckets import Limit
 from app.accounts.pace import NotYet, Pace
 from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
+from app.sandbox.faults import Fault, FaultKind
 from app.telemetry import Metrics
 from app.wiring import DatabaseUrls
+from tests.integration.conftest import OpenHouse
 
 NO_LIMIT = Limit(0, 1)
 
@@ -149,5 +151,55 @@ def test_what_somebody_draws_on_just_now_is_not_reserved(database_urls: Database
         assert not single.take_reserved(busy)
         assert single.take_reserved(free)
         await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_account_that_is_held_off_gets_no_turn_in_any_process(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        databases = [Database(database_urls.app) for _ in range(2)]
+        key, limit = new_id(), Limit(1, 10)
+        told, other = (pace(database, limit, patience=30) for database in databases)
+        await told.reserve({key: 2})
+        await told.wait_for_turn(key)
+        await told.reserve({key: 2})
+        await told.hold_off(key, 120)
+        assert not told.take_reserved(key)
+        for process in (told, other):
+            with pytest.raises(UpstreamBusy) as refused:
+                await process.wait_for_turn(key)
+            assert refused.value.retry_after == pytest.approx(90, abs=5)
+            with pytest.raises(NotYet) as turn:
+                await process.wait_for_spare(key)
+            assert turn.value.seconds == pytest.approx(120, abs=5)
+            await process.wait_for_turn(new_id())
+        for database in databases:
+            await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_without_a_limit_nothing_is_held_off(database_urls: DatabaseUrls) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        unlimited, key = pace(database, NO_LIMIT), new_id()
+        await unlimited.hold_off(key, 120)
+        await unlimited.wait_for_turn(key)
+        await database.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_account_whose_calls_the_upstream_limits_is_held_off(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_rate=0.5, upstream_burst=100) as house:
+            process = pace(house.database, Limit(0.5, 100), patience=0.1)
+            await house.look()
+            await process.wait_for_turn(house.key_id)
+            fault = Fault(method="orders", kind=FaultKind.RATE_LIMIT)
+            house.sandbox.faults.waiting.append(fault)
+            await house.look()
+            with pytest.raises(UpstreamBusy):
+                await process.wait_for_turn(house.key_id)
 
     asyncio.run(scenario())

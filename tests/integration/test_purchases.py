@@ -11,10 +11,16 @@ import pytest
 
 from app.audit import repository as audit
 from app.audit.repository import AuditFilter
-from app.errors import InsufficientBalance, NoNumbersAvailable, OperationPending, RentgateError
+from app.errors import (
+    InsufficientBalance,
+    NoNumbersAvailable,
+    OperationPending,
+    RentgateError,
+    UpstreamRefusal,
+)
 from app.events import repository as events
 from app.operations import lookup
-from app.operations.operation import Operation
+from app.operations.operation import Operation, error_of
 from app.operations.states import Kind, State
 from app.rentals import repository
 from app.rentals.changes import Outcome
@@ -156,6 +162,51 @@ def test_an_unknown_purchase_is_found_if_it_was_made_and_fails_if_it_was_not(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_refusal_that_nobody_knows_is_looked_up_and_its_text_is_kept(
+    open_house: OpenHouse, when: str
+) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await house.look()
+            said = f"Planet retrograde {house.api_key}"
+            fault(house, "create", FaultKind.REFUSE, when, message=said)
+            outcome = await buy(house)
+            assert outcome.rental.status == "pending"
+            (operation,) = await operations(house)
+            assert (operation.state, operation.error) == (State.UNKNOWN, None)
+            settled = await look_until_settled(house, outcome.rental.id)
+            (operation,) = await operations(house)
+            if when == "after":
+                assert (settled.status, operation.state) == ("active", State.SUCCEEDED)
+                assert charged(house) == ["create"]
+                return
+            assert (settled.status, operation.state) == ("failed", State.FAILED)
+            error = error_of(operation)
+            assert error.code == "purchase_not_made"
+            assert error.upstream == UpstreamRefusal("create", "Planet retrograde [redacted]")
+            assert charged(house) == []
+
+    asyncio.run(scenario())
+
+
+def test_what_was_said_to_one_order_is_not_told_of_the_next(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            fault(house, "delete", FaultKind.REFUSE, "after", message="Planet retrograde")
+            await house.services.changes.delete(house.caller, bought.id, None)
+            for _ in range(200):
+                await house.look()
+                operation, *_ = await operations(house)
+                if operation.step:
+                    break
+                await asyncio.sleep(0.02)
+            assert (operation.step, operation.unexplained) == (1, None)
+
+    asyncio.run(scenario())
+
+
 def test_a_purchase_that_the_upstream_makes_late_is_found(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(upstream_timeout=2.0, reconcile_seconds=6.0) as house:
@@ -287,7 +338,7 @@ def test_buying_with_activation(open_house: OpenHouse) -> None:
 def test_a_failing_activation_never_hides_the_bought_number(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            fault(house, "activate", FaultKind.REFUSE, message="Something strange")
+            fault(house, "activate", FaultKind.REFUSE, message="Incorrect order")
             outcome = await buy(house, activate=True)
             assert outcome.settled
             assert (outcome.rental.status, outcome.rental.number_state) == ("active", "inactive")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import time
 import traceback
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
-from app.upstream.errors import CallFailed, Outcome
-from app.upstream.transport import LARGEST_ANSWER, Transport
+from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome
+from app.upstream.transport import LARGEST_ANSWER, LONGEST_RETRY_AFTER, SHORTEST_RETRY_AFTER, Transport
 
 KEY = "TopSecretKey12345"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -64,6 +69,27 @@ async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         await asyncio.sleep(0.05)
 
 
+async def endless_chunks(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        await writer.drain()
+
+
+async def endless_headers(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-More: and more\r\n" * 100)
+        await writer.drain()
+
+
+async def endless_promises(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
 async def call(serve: Serve, *, send_by: float | None = None) -> bytes:
     async with rude_server(serve) as url:
         transport = Transport(url, 0.5)
@@ -87,6 +113,11 @@ async def call(serve: Serve, *, send_by: float | None = None) -> bytes:
         (answering("429 Too Many Requests"), "upstream_busy"),
         (answering("200 OK", b"x" * (LARGEST_ANSWER + 1)), "upstream_bad_response"),
         (answering("garbage"), "upstream_unavailable"),
+        (endless_chunks, "upstream_bad_response"),
+        (endless_headers, "upstream_unavailable"),
+        (endless_promises, "upstream_timeout"),
+        (answering("200 OK\r\nContent-Encoding: gzip", b"not packed"), "upstream_bad_response"),
+        (answering("200 OK\r\nContent-Encoding: br", b"x"), "upstream_bad_response"),
     ],
 )
 def test_once_sent_the_outcome_is_unknown(serve: Serve, code: str) -> None:
@@ -154,3 +185,74 @@ def test_no_failure_holds_or_logs_the_key(serve: Serve, caplog: pytest.LogCaptur
         error = error.__context__
     assert KEY not in told
     assert "rent.php?" not in told
+
+
+ANSWER = b'{"status": 1, "data": []}'
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("200 OK\r\nContent-Encoding: gzip", gzip.compress(ANSWER)),
+        ("200 OK\r\nContent-Encoding: deflate", zlib.compress(ANSWER)),
+        ("200 OK\r\nContent-Encoding: identity", ANSWER),
+        ("200 OK\r\nContent-Encoding:", ANSWER),
+        ("200 OK\r\nContent-Type: text/html; charset=cp1251", ANSWER),
+    ],
+)
+def test_one_layer_of_compression_is_unpacked(head: str, body: bytes) -> None:
+    assert asyncio.run(call(answering(head, body))) == ANSWER
+
+
+def zeros_packed(mebibytes: int) -> bytes:
+    """So many zeros in gzip's format; only who unpacks them all finds that their checksum is missing."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = packer.compress(bytes(16 * 1024**2)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + block * (mebibytes // 16)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "bomb"),
+    [
+        (["gzip, gzip"], gzip.compress(zeros_packed(3 * 1024))),
+        (["gzip", "gzip"], gzip.compress(zeros_packed(3 * 1024))),
+        (["gzip"], zeros_packed(1024)),
+        (["deflate"], zlib.compress(bytes(64 * 1024**2))),
+    ],
+)
+def test_what_swells_is_refused_before_it_is_unpacked(encodings: list[str], bomb: bytes) -> None:
+    head = "200 OK" + "".join(f"\r\nContent-Encoding: {encoding}" for encoding in encodings)
+    assert len(bomb) < LARGEST_ANSWER
+    tracemalloc.start()
+    try:
+        with pytest.raises(CallFailed) as failed:
+            asyncio.run(call(answering(head, bomb)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert failed.value.error.code == "upstream_bad_response"
+    assert peak < 10 * LARGEST_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        (None, BUSY_SECONDS, BUSY_SECONDS),
+        ("soon", BUSY_SECONDS, BUSY_SECONDS),
+        ("-7", BUSY_SECONDS, BUSY_SECONDS),
+        ("42", 42.0, 42.0),
+        ("2", 2.0, 2.0),
+        ("0", SHORTEST_RETRY_AFTER, SHORTEST_RETRY_AFTER),
+        ("9" * 400, LONGEST_RETRY_AFTER, LONGEST_RETRY_AFTER),
+        (format_datetime(datetime.now(UTC) + timedelta(seconds=200), usegmt=True), 100.0, 200.0),
+        (format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True), 1.0, 1.0),
+        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 300.0, 300.0),
+    ],
+)
+def test_a_429_says_when_to_come_again(header: str | None, least: float, most: float) -> None:
+    head = "429 Too Many Requests" + ("" if header is None else f"\r\nRetry-After: {header}")
+    with pytest.raises(CallFailed) as failed:
+        asyncio.run(call(answering(head)))
+    assert failed.value.outcome is Outcome.UNKNOWN
+    assert failed.value.error.retry_after is not None
+    assert least <= failed.value.error.retry_after <= most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from app.catalog.service import rentable
 from app.errors import PeriodInvalid
 from app.schemas import Money
-from app.values import Period, PeriodUnit, amount_text, iso_country
+from app.values import Period, PeriodUnit, amount_text, iso_country, retry_after_seconds
+
+NOW = datetime(2026, 11, 23, 9, 0, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,22 @@ def test_what_can_be_rented(unit: str, count: int) -> None:
 def test_what_can_not(unit: str, count: int) -> None:
     with pytest.raises(PeriodInvalid):
         rentable(Period(PeriodUnit(unit), count))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        (" 7 ", 7.0),
+        ("Mon, 23 Nov 2026 09:01:30 GMT", 90.0),
+        ("Mon, 23 Nov 2026 08:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
+        ("9" * 400, 999_999_999.0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(header: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(header, NOW) == seconds

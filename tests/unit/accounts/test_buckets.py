@@ -110,3 +110,37 @@ def test_callers_get_everything_while_the_background_sleeps() -> None:
     for expected in range(5):
         bucket, wait = bucket.take(limit, 0.0)
         assert wait == float(expected)
+
+
+@settings(max_examples=1000)
+@given(LIMITS, STEPS, st.floats(1, 300), STEPS)
+def test_no_turn_is_given_before_the_upstream_wants_one(
+    limit: Limit,
+    before: list[tuple[float, str, float]],
+    seconds: float,
+    after: list[tuple[float, str, float]],
+) -> None:
+    bucket, now = full(limit, 0.0), 0.0
+    until = None
+    for pause, who, _ in [*before, (0.0, "held off", 0.0), *after]:
+        now += pause
+        wait, given = 0.0, 1
+        if who == "held off":
+            bucket, until, given = bucket.held_off(limit, now, seconds), now + seconds, 0
+        elif who == "caller":
+            bucket, wait = bucket.take(limit, now)
+        elif who == "background":
+            bucket, wait = bucket.take_spare(limit, now)
+            given = 0 if wait else 1
+        else:
+            bucket, given = reserve(bucket, limit, now, "a", left=0, wanted=3)
+        if given and until is not None:
+            assert now + wait >= until - 1e-6
+
+
+def test_the_first_turn_after_a_hold_off_comes_when_it_ends() -> None:
+    limit = Limit(0.25, 5)
+    bucket = full(limit, 100.0).held_off(limit, 100.0, 60.0)
+    assert bucket.take(limit, 110.0)[1] == 50.0
+    assert bucket.take_spare(limit, 110.0)[1] == 50.0
+    assert bucket.take(limit, 160.0)[1] == 0.0

@@ -32,6 +32,7 @@ def operation(kind: Kind, request: dict[str, Any], sent_at: datetime | None = SE
         step=0,
         price=Decimal(1),
         error=None,
+        unexplained=None,
         candidates=None,
         actor="x",
         request_id=None,
