@@ -66,8 +66,9 @@ class Trials:
         found = await self._try_secret(caller, key_id, api_key)
         lost = known - {order.order_id for order in found}
         if lost and not force:
+            why = f"With this secret, {len(lost)} of the {len(known)} living orders can't be seen."
             raise UpstreamAccountDiffers(
-                f"With this secret, {len(lost)} of the {len(known)} living orders can't be seen."
+                why if found.complete else f"{why} The upstream's list can't be read whole."
             )
         await self._vault.make_ready(tenant_id)
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:

@@ -46,7 +46,11 @@ _STATES = {
 
 
 def orders(data: Any, findings: Findings) -> Listing[Order]:
-    """The data of `orders`. What the list shows more than once is one order, with all that its rows tell."""
+    """The data of `orders`. What the list shows more than once is one order, with all that its rows tell.
+
+    Raises:
+        Unreadable: it is no list.
+    """
     rows = rows_of(data, findings)
     found: dict[str, Order] = {}
     readable = 0
@@ -129,7 +133,11 @@ def added_order(data: Any, findings: Findings) -> PurchasedOrder | None:
 
 
 def history(data: Any, findings: Findings) -> Listing[HistoryEntry]:
-    """The data of `get_rent_history`."""
+    """The data of `get_rent_history`.
+
+    Raises:
+        Unreadable: it is no list.
+    """
     rows = rows_of(data, findings)
     found = [entry for row in rows if (entry := _history_entry(row)) is not None]
     return Listing(tuple(found), rows.complete and len(found) == len(rows), rows.size)

@@ -111,8 +111,6 @@ def countries_of_service(data: Any, findings: Findings) -> Listing[ServiceCountr
             row.put_aside("country")
         elif price is not None:
             found.append(ServiceCountry(code.upper(), price, row.read("phoneAmount", COUNT)))
-    if keyed and all(row is None for _, row in keyed):
-        raise Unreadable("data is no list")
     return Listing(tuple(found), len(found) == len(keyed))
 
 
@@ -139,8 +137,6 @@ def stock_by_operator(data: Any, findings: Findings) -> Listing[Stock]:
         Unreadable: it is no such object.
     """
     keyed = keyed_rows_of(data, findings)
-    if keyed and all(row is None for _, row in keyed):
-        raise Unreadable("data is no object")
     found = [
         Stock(service, *_stock(row, "Amount", "Total"))
         for key, row in keyed

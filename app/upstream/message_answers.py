@@ -34,7 +34,10 @@ def _messages(items: Any, findings: Findings, path: str) -> Listing[Sms]:
         items = list(items.values())
     if isinstance(items, list):
         items = [{"text": item} if isinstance(item, str) and item.strip() else item for item in items]
-    rows = rows_of(items, findings, path)
+    try:
+        rows = rows_of(items, findings, path)
+    except Unreadable:
+        return Listing((), complete=False)
     found = [sms for row in rows if (sms := _message(row)) is not None]
     return Listing(tuple(found), rows.complete and len(found) == len(rows))
 

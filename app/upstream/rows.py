@@ -100,8 +100,10 @@ def entries_of(
 def rows_of(data: Any, findings: Findings, path: str = "data") -> Listing[Row]:
     """The rows of a list, which may come as an object whose keys are numbers or ids.
 
-    Rows that hold nothing are skipped. The listing is incomplete if something in it is no row, or if `data`
-    is no list in any form that is known.
+    Rows that hold nothing are skipped. The listing is incomplete if something in it is no row.
+
+    Raises:
+        Unreadable: it is no list in any form that is known.
     """
     found = [value for _, value in keyed_rows_of(data, findings, path)]
     size = len(data) if isinstance(data, list | dict) else 0
@@ -109,7 +111,11 @@ def rows_of(data: Any, findings: Findings, path: str = "data") -> Listing[Row]:
 
 
 def keyed_rows_of(data: Any, findings: Findings, path: str = "data") -> list[tuple[str, Row | None]]:
-    """The rows of a list with their keys; None for what is no row, or for `data` that is no list."""
+    """The rows of a list with their keys; None for what is no row.
+
+    Raises:
+        Unreadable: it is no list in any form that is known.
+    """
     if is_empty(data):
         return []
     match data:
@@ -121,7 +127,7 @@ def keyed_rows_of(data: Any, findings: Findings, path: str = "data") -> list[tup
             return []
         case _:
             findings.put_aside(path, data)
-            return [("", None)]
+            raise Unreadable(f"{path} is no list")
     found: list[tuple[str, Row | None]] = []
     for key, value in items:
         if isinstance(value, dict):

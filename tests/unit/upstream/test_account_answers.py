@@ -146,8 +146,14 @@ def test_nothing_is_an_empty_list(data: Any) -> None:
     assert (found.rows, found.complete) == ((), True)
 
 
+@pytest.mark.parametrize("data", ["none", 7, True, {"error": 1}, {"orders": [1]}])
+def test_what_is_no_list_is_no_empty_list(data: Any) -> None:
+    with pytest.raises(Unreadable):
+        listed(data)
+
+
 @pytest.mark.parametrize(
-    "data", ["none", 7, True, {"error": 1}, [row(), "x"], [row(), {"id": "", "scode": "opt1"}], [[1]]]
+    "data", [[row(), "x"], [row(), {"id": "", "scode": "opt1"}], [[1]], {"0": row(), "n": 2}]
 )
 def test_a_list_that_cant_be_read_whole_says_so(data: Any) -> None:
     assert not listed(data).complete

@@ -1,0 +1,485 @@
+"""The running gateway against an upstream that answers oddly: what can be read is used, and the rest is told.
+
+The upstream answers verbatim what each test says, so nothing in its answers comes from the project's sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
+from tests.acceptance.tenant import SCOPES, eventually, ok, problem
+from tests.conftest import MakeDatabase, new_vault_key
+from tests.verbatim import Body, Verbatim
+
+NOW = int(time.time())
+DAY = 86_400
+
+PURCHASE = {"country": "RU", "service": "opt16", "period": {"unit": "week", "count": 1}}
+COUNTRIES = {"status": 1, "data": [{"name": "Россия", "code": "RU"}]}
+OFFERS = {
+    "status": 1,
+    "data": [{"name": "Instagram", "service": "opt16", "price_day": 0.34999999999999998, "count": 3}],
+}
+
+
+def order(number: int, **changes: Any) -> dict[str, Any]:
+    """A living order as the provider's page writes it."""
+    row = {
+        "id": 40300 + number,
+        "scode": "opt16",
+        "sname": "Instagram",
+        "state": 1,
+        "pnumber": f"909606851{number}",
+        "ccode": "+7",
+        "cname": "RU",
+        "hasnewsms": True,
+        "until": NOW + 7 * DAY + number,
+        "canprolong": True,
+        "canprolongmax": 162,
+        "canprolonguntil": NOW + 60 * DAY,
+        "lastonline": NOW - 60,
+    }
+    return {**row, **changes}
+
+
+def listed(*rows: Any) -> dict[str, Any]:
+    return {"status": 1, "data": list(rows)}
+
+
+def of_order(bodies: dict[str, dict[str, Any]]) -> Body:
+    """Answers `sms` by the order that it asks for."""
+    return lambda parameters: bodies.get(parameters.get("id", ""), {"status": 1, "data": []})
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Verbatim]:
+    """The upstream of this module's tests, one after the other."""
+    with Verbatim() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def odd_gateway(
+    odd: Verbatim, make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A gateway in front of it."""
+    settings = {
+        "RENTGATE_DATABASE_URL": make_database().app,
+        "RENTGATE_VAULT_KEY": new_vault_key(),
+        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
+        "RENTGATE_UPSTREAM_URL": odd.url,
+    }
+    log = tmp_path_factory.mktemp("odd") / "log.jsonl"
+    with running_gateway(log, **settings) as gateway:
+        yield gateway
+    assert not [line for line in gateway.log_lines() if line["level"] == "error"]
+
+
+class Caller:
+    """A tenant of the gateway with one account at the odd upstream."""
+
+    def __init__(self, gateway: Gateway, upstream: Verbatim) -> None:
+        self.admin = gateway.client(ADMIN_TOKEN)
+        self.upstream = upstream
+        self.tenant_id = ok(self.admin.post("/tenants", json={"name": "odd"}), 201)["id"]
+        made = ok(
+            self.admin.post(f"/tenants/{self.tenant_id}/api-keys", json={"name": "all", "scopes": SCOPES}),
+            201,
+        )
+        self.http = gateway.client(made["token"])
+        body = {"label": "odd", "api_key": f"odd-{self.tenant_id}"}
+        self.key_id = ok(self.http.post(f"/tenants/{self.tenant_id}/upstream-keys", json=body), 201)["id"]
+
+    def close(self) -> None:
+        """Have the account looked at no more."""
+        self.admin.delete(f"/tenants/{self.tenant_id}/upstream-keys/{self.key_id}?force=true")
+        self.http.close()
+        self.admin.close()
+
+    @property
+    def health(self) -> dict[str, Any]:
+        """The health of the account."""
+        found: dict[str, Any] = ok(self.http.get(f"/tenants/{self.tenant_id}/upstream-keys/{self.key_id}"))
+        health: dict[str, Any] = found["health"]
+        return health
+
+    def rentals(self, **query: str) -> list[dict[str, Any]]:
+        """The tenant's rentals, by order."""
+        found: list[dict[str, Any]] = ok(self.http.get("/rentals", params=query))["items"]
+        return sorted(found, key=lambda rental: str(rental["upstream_order_id"]))
+
+    def until_rentals(self, count: int, **query: str) -> list[dict[str, Any]]:
+        """Wait until there are so many."""
+        found: list[dict[str, Any]] = eventually(
+            lambda: self.rentals(**query), lambda found: len(found) == count
+        )
+        return found
+
+    def until_health(self, status: str) -> dict[str, Any]:
+        """Wait until the health is so."""
+        found: dict[str, Any] = eventually(lambda: self.health, lambda health: health["status"] == status)
+        return found
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The tenant's events of a type, oldest first."""
+        found: list[dict[str, Any]] = ok(self.http.get("/events", params={"types": kind}))["items"]
+        return found
+
+    def polls(self, count: int) -> None:
+        """Wait for so many further lists of orders."""
+        before = len(self.upstream.of("orders"))
+        eventually(lambda: len(self.upstream.of("orders")), lambda found: found >= before + count)
+
+
+@pytest.fixture
+def caller(odd_gateway: Gateway, odd: Verbatim) -> Iterator[Caller]:
+    """A tenant whose upstream shows one healthy order unless the test says otherwise."""
+    odd.calls.clear()
+    odd.answers.clear()
+    odd.answers |= {
+        "getcountries": COUNTRIES,
+        "getdata": OFFERS,
+        "orders": listed(order(0)),
+        "sms": listed({"text": "code 1", "sender": "FACEBOOK", "date": NOW - 30}),
+        "get_rent_history": listed(),
+    }
+    found = Caller(odd_gateway, odd)
+    yield found
+    found.close()
+
+
+ODD_ROWS: list[Any] = [
+    {"id": None, "scode": "opt16", "state": 1},
+    order(5, id="40*05"),
+    order(5, id={"value": 5}),
+    "a row",
+    7,
+]
+"""Rows with content of which nobody can tell which order they are."""
+
+
+@pytest.mark.parametrize("row", ODD_ROWS)
+def test_a_row_that_cant_be_read_closes_nothing_and_hides_nothing(
+    caller: Caller, odd: Verbatim, row: Any
+) -> None:
+    odd.answers["orders"] = listed(order(0), order(1))
+    caller.until_rentals(2, status="active")
+    odd.answers["orders"] = listed(row, order(0), order(2))
+    assert len(caller.until_rentals(3)) == 3
+    health = caller.until_health("degraded")
+    assert health["problem"]["method"] == "orders"
+    assert health["since"]
+    caller.polls(8)
+    assert [rental["status"] for rental in caller.rentals()] == ["active"] * 3
+    odd.answers["orders"] = listed(order(0), order(2))
+    assert caller.until_health("ok")["problem"] is None
+    (gone,) = caller.until_rentals(1, status="deleted")
+    assert gone["upstream_order_id"] == "40301"
+    assert [event["data"]["health"]["status"] for event in caller.events("upstream_key.degraded")] == [
+        "degraded"
+    ]
+    assert len(caller.events("upstream_key.recovered")) == 1
+
+
+ODD_FIELDS: list[dict[str, Any]] = [
+    {"state": None},
+    {"lastonline": "2026-01-20 09:47:53"},
+    {"canprolongmax": 10**30},
+    {"canprolongmax": 2**31},
+    {"until": "soon"},
+    {"pnumber": "7909***8511"},
+    {"hasnewsms": [1]},
+    {"sname": {"a": 1}, "cname": 7.5, "ccode": []},
+]
+
+
+@pytest.mark.parametrize("changes", ODD_FIELDS)
+def test_an_odd_field_leaves_the_last_value_and_every_other_row(
+    caller: Caller, odd: Verbatim, changes: dict[str, Any]
+) -> None:
+    odd.answers["orders"] = listed(order(0), order(1))
+    before = caller.until_rentals(2, status="active")[0]
+    odd.answers["orders"] = listed(order(0, **changes), order(1), order(2))
+    caller.until_rentals(3, status="active")
+    caller.polls(4)
+    after = caller.rentals()[0]
+    for name in ("phone_number", "number_state", "expires_at", "services", "country", "last_online_at"):
+        assert after[name] == before[name], name
+    assert after["prolongation"] == before["prolongation"]
+    problem_ = caller.until_health("degraded")["problem"]
+    assert problem_["field"].split(".")[-1] in changes
+    assert ok(caller.http.get(f"/rentals/{after['id']}/sms", params={"refresh": "true"}))["items"]
+
+
+@pytest.mark.parametrize("rows", [(order(0), order(0)), (order(0), order(0, scode="opt6", sname="Fiverr"))])
+def test_an_order_that_is_listed_twice_stays_one_living_rental(
+    caller: Caller, odd: Verbatim, rows: tuple[Any, ...]
+) -> None:
+    odd.answers["orders"] = listed(*rows)
+    caller.until_rentals(1, status="active")
+    caller.polls(6)
+    odd.answers["orders"] = listed(*(dict(row, hasnewsms=False) for row in rows))
+    caller.polls(6)
+    assert [found["status"] for found in caller.rentals()] == ["active"]
+    services = [service["code"] for service in caller.rentals()[0]["services"]]
+    assert services == list(dict.fromkeys(row["scode"] for row in rows))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": 1, "data": "down for maintenance"},
+        {"status": 1, "data": {"error": "x"}},
+        {"status": 0, "msg": "Something that nobody has seen"},
+        b"<html>Just a moment</html>",
+        {"status": 7},
+    ],
+)
+def test_a_list_that_cant_be_read_at_all_takes_no_message_away(
+    caller: Caller, odd: Verbatim, body: Body
+) -> None:
+    (rental,) = caller.until_rentals(1, status="active")
+    odd.answers["orders"] = body
+    assert caller.until_health("failing")["problem"]["method"] == "orders"
+    odd.answers["sms"] = listed({"text": "code 2", "sender": "X", "date": NOW - 5})
+    sms = f"/rentals/{rental['id']}/sms"
+    found = ok(caller.http.get(sms, params={"refresh": "true"}))
+    assert "code 2" in [message["text"] for message in found["items"]]
+    assert caller.rentals()[0]["status"] == "active"
+    odd.answers["orders"] = listed(order(0))
+    ok(caller.http.get(sms, params={"refresh": "true"}))
+    caller.until_health("ok")
+
+
+def test_a_list_that_stays_unreadable_is_asked_with_growing_pauses(caller: Caller, odd: Verbatim) -> None:
+    caller.until_rentals(1, status="active")
+    odd.answers["orders"] = {"status": 1, "data": "nothing"}
+    odd.calls.clear()
+    time.sleep(6)
+    at = [call.at for call in odd.of("orders")]
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    assert len(pauses) >= 2
+    assert all(later > earlier for earlier, later in pairwise(pauses))
+
+
+def test_messages_that_can_be_read_are_served_beside_one_that_cant(caller: Caller, odd: Verbatim) -> None:
+    (rental,) = caller.until_rentals(1, status="active")
+    sms = f"/rentals/{rental['id']}/sms"
+    synced_at = eventually(lambda: ok(caller.http.get(sms))["synced_at"], lambda at: at is not None)
+    odd.answers["sms"] = listed(
+        {"text": "code 1", "sender": "FACEBOOK", "date": NOW - 30},
+        {"sender": "odd", "date": NOW},
+        {"text": "code 3", "sender": "FACEBOOK", "date": "2026-01-20 09:47:53"},
+    )
+    found = ok(caller.http.get(sms, params={"refresh": "true"}))
+    assert [message["text"] for message in found["items"]] == ["code 1", "code 3"]
+    assert found["items"][1]["received_at"] is None
+    stands = found["synced_at"]
+    assert stands >= synced_at
+    time.sleep(0.5)
+    again = ok(caller.http.get(sms, params={"refresh": "true"}))
+    assert again["synced_at"] == stands
+    assert caller.until_health("degraded")["problem"]["field"] == "data[].text"
+    odd.answers["sms"] = listed({"text": "code 1", "sender": "FACEBOOK", "date": NOW - 30})
+    time.sleep(0.3)
+    assert ok(caller.http.get(sms, params={"refresh": "true"}))["synced_at"] > stands
+
+
+@pytest.mark.parametrize("body", [listed({"sender": "odd"}), {"status": 1, "data": 7}, b"<html>"])
+def test_where_no_message_can_be_read_a_refresh_says_so(caller: Caller, odd: Verbatim, body: Body) -> None:
+    (rental,) = caller.until_rentals(1, status="active")
+    odd.answers["sms"] = body
+    time.sleep(0.3)
+    told = problem(
+        caller.http.get(f"/rentals/{rental['id']}/sms", params={"refresh": "true"}),
+        502,
+        "upstream_bad_response",
+    )
+    assert told["upstream"]["method"] == "sms" if "upstream" in told else True
+
+
+def test_an_archive_that_ignores_what_is_asked_for_is_read_twice_not_for_ever(
+    caller: Caller, odd: Verbatim
+) -> None:
+    entry = {
+        "orderId": 857191,
+        "resourceCode": "opt59",
+        "number": "37067787324",
+        "haveSms": True,
+        "isAvailForRestore": True,
+        "days": 30,
+        "country": "LT",
+        "begin": NOW - 40 * DAY,
+        "end": NOW - 10 * DAY,
+        "closed": NOW - 40 * DAY + 1448,
+    }
+    odd.answers["get_rent_history"] = listed(entry)
+    (found,) = eventually(lambda: caller.rentals(upstream_order_id="857191"), lambda found: len(found) == 1)
+    assert (found["status"], found["phone_number"], found["restorable"]) == ("expired", "+37067787324", True)
+    caller.polls(10)
+    assert len(odd.of("get_rent_history")) <= 4
+
+
+def test_an_order_closed_elsewhere_is_closed_by_the_archives_own_words(caller: Caller, odd: Verbatim) -> None:
+    odd.answers["orders"] = listed(order(0), order(1))
+    caller.until_rentals(2, status="active")
+    odd.answers["get_rent_history"] = listed(
+        {"orderId": 40301, "resourceCode": "opt16", "number": "79096068511", "end": NOW - 5, "closed": NOW}
+    )
+    odd.answers["orders"] = listed(order(0))
+    (gone,) = caller.until_rentals(1, status="expired")
+    assert gone["upstream_order_id"] == "40301"
+
+
+def test_an_account_without_orders_can_buy_its_first_one(caller: Caller, odd: Verbatim) -> None:
+    odd.answers["orders"] = {"status": 0, "msg": "Orders not found"}
+    bought = {"id": 40399, "pnumber": "9096068599", "ccode": "+7", "service": "opt16", "until": NOW + 7 * DAY}
+
+    def create(_parameters: dict[str, str]) -> dict[str, Any]:
+        odd.answers["orders"] = listed(order(99, id=40399, pnumber="9096068599"))
+        return {"status": 1, "data": bought}
+
+    odd.answers["create"] = create
+    rental = ok(caller.http.post("/rentals", json=PURCHASE), 201)
+    assert (rental["phone_number"], rental["price"]["amount"]) == ("+79096068599", "2.45")
+
+
+def test_a_purchase_answered_under_other_names_is_read_back(caller: Caller, odd: Verbatim) -> None:
+    def create(_parameters: dict[str, str]) -> dict[str, Any]:
+        odd.answers["orders"] = listed(order(0), order(1))
+        return {
+            "status": 1,
+            "data": {"id": 40301, "number": "79096068511", "expireAt": "2027-01-31 12:00:00"},
+        }
+
+    odd.answers["create"] = create
+    rental = ok(caller.http.post("/rentals", json=PURCHASE), 201)
+    assert rental["phone_number"] == "+79096068511"
+    assert rental["expires_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("countries", "offers"),
+    [
+        ([{"code": "RU"}, {"name": "no code"}, {"code": "LT", "name": None}], None),
+        ([{"name": 7, "code": "RU"}, None, "x"], None),
+        (
+            None,
+            [{"service": "opt16", "price_day": "0.3", "count": {}}, {"service": "opt1"}, {"price_day": 1}],
+        ),
+        (None, {"opt16": {"service": "opt16", "price_day": 0.3, "count": "many"}, "x": 5}),
+    ],
+)
+def test_odd_rows_of_the_catalog_stop_no_purchase(
+    caller: Caller, odd: Verbatim, countries: Any, offers: Any
+) -> None:
+    if countries is not None:
+        odd.answers["getcountries"] = {"status": 1, "data": countries}
+    if offers is not None:
+        odd.answers["getdata"] = {"status": 1, "data": offers}
+    assert "RU" in [country["code"] for country in ok(caller.http.get("/countries"))["items"]]
+    offered = ok(caller.http.get("/countries/RU/services"))["items"]
+    assert "opt16" in [offer["service"] for offer in offered]
+    odd.answers["create"] = {"status": 0, "msg": "No numbers available"}
+    problem(caller.http.post("/rentals", json=PURCHASE), 409, "no_numbers_available")
+
+
+def test_a_quote_for_another_order_is_no_quote_and_buys_nothing(caller: Caller, odd: Verbatim) -> None:
+    odd.answers["get_rent_history"] = listed(
+        {"orderId": 517017, "resourceCode": "opt59", "number": "79020831944", "end": NOW - DAY, "closed": NOW}
+    )
+    (rental,) = eventually(lambda: caller.rentals(upstream_order_id="517017"), lambda found: len(found) == 1)
+    quote = {
+        "ccode": "EN",
+        "scode": "opt59",
+        "price": 0.01,
+        "pnumber": "79929831844",
+        "outdays": 32,
+        "orderid": 317017,
+        "prolongTo": 30,
+    }
+    odd.answers["restore_user_precalc"] = {"status": 1, "data": quote}
+    odd.answers["restore_user"] = {"status": 1, "data": True}
+    problem(caller.http.get(f"/rentals/{rental['id']}/restore-quote"), 502, "upstream_bad_response")
+    problem(
+        caller.http.post(f"/rentals/{rental['id']}/restore", json={"max_price": "5.00"}),
+        502,
+        "upstream_bad_response",
+    )
+    assert not odd.of("restore_user")
+    odd.answers["restore_user_precalc"] = {"status": 1, "data": {**quote, "orderid": 517017}}
+    told = ok(caller.http.get(f"/rentals/{rental['id']}/restore-quote"))
+    assert (told["price"]["amount"], told["days_overdue"], told["prolonged_days"]) == ("0.01", 32, 30)
+
+
+def test_what_is_set_aside_is_counted_and_logged_once_without_its_value(
+    caller: Caller, odd: Verbatim, odd_gateway: Gateway
+) -> None:
+    secret = "a-text-that-nobody-must-see"
+    odd.answers["orders"] = listed(order(0, lastonline=secret), order(1))
+    caller.until_health("degraded")
+    caller.polls(5)
+    log = odd_gateway.log.read_text()
+    assert secret not in log
+    warned = [
+        line
+        for line in odd_gateway.log_lines()
+        if line["event"] == "upstream.set_aside" and line["field"] == "data[].lastonline"
+    ]
+    assert {line["kind"] for line in warned} <= {"text"}
+    assert len(warned) == 1
+    assert {line["level"] for line in warned} == {"warning"}
+    metrics = httpx.get(f"{odd_gateway.url}/metrics").text
+    assert 'rentgate_upstream_set_aside_total{field="data[].lastonline",method="orders"}' in metrics
+    assert secret not in metrics
+    assert secret not in json.dumps(caller.health)
+    health = eventually(
+        lambda: httpx.get(f"{odd_gateway.url}/metrics").text,
+        lambda text: 'rentgate_accounts{health="degraded"}' in text,
+    )
+    assert caller.key_id not in health
+
+
+EXAMPLES = Path(__file__).parents[1] / "upstream_examples"
+
+RESTORING: dict[str, tuple[int, str]] = {
+    "NOAVAILDAYS": (409, "restore_not_available"),
+    "NOTOWNER": (403, "order_not_owned"),
+    "NOREMOTEDATA": (404, "archived_order_not_found"),
+    "NOORDERCOUNTRY": (409, "restore_needs_support"),
+    "DATEDIFFINVERT": (409, "rental_not_expired"),
+    "NOSERVICEDATA": (409, "restore_needs_support"),
+    "NOBALANCE": (402, "insufficient_balance"),
+    "the user had not this order": (403, "order_not_owned"),
+    "Service not found": (409, "restore_needs_support"),
+    "Balance is not enough": (402, "insufficient_balance"),
+}
+
+
+@pytest.mark.parametrize("name", ["msg", "message", "error", "error_msg"])
+def test_each_documented_refusal_is_told_as_what_it_means(caller: Caller, odd: Verbatim, name: str) -> None:
+    odd.answers["get_rent_history"] = listed(
+        {"orderId": 517017, "resourceCode": "opt59", "number": "79020831944", "end": NOW - DAY, "closed": NOW}
+    )
+    (rental,) = eventually(lambda: caller.rentals(upstream_order_id="517017"), lambda found: len(found) == 1)
+    quote = {"price": 2.4, "orderid": 517017, "pnumber": "79020831944"}
+    refusals: list[str] = json.loads((EXAMPLES / "documented_refusals.json").read_text())
+    assert len(refusals) == len(RESTORING)
+    for text in refusals:
+        status, code = RESTORING[text.split(":")[0]]
+        odd.answers["restore_user_precalc"] = {"status": 0, name: text}
+        told = problem(caller.http.get(f"/rentals/{rental['id']}/restore-quote"), status, code)
+        assert told["upstream"] == {"method": "restore_user_precalc", "message": text}
+        odd.answers["restore_user_precalc"] = {"status": 1, "data": quote}
+        odd.answers["restore_user"] = {"status": 0, name: text}
+        told = problem(caller.http.post(f"/rentals/{rental['id']}/restore", json={}), status, code)
+        assert told["upstream"] == {"method": "restore_user", "message": text}
