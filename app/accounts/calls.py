@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from weakref import WeakValueDictionary
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.breaker import Breaker
+from app.accounts.observed import observed
 from app.accounts.pace import Pace
 from app.accounts.trials import ListedOrderIds, Trials
 from app.audit import repository as audit
@@ -32,7 +32,7 @@ from app.errors import (
 from app.events import repository as events
 from app.events.types import EventType
 from app.queries import Query
-from app.telemetry import Metrics, traces
+from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.wire import Order
@@ -319,27 +319,16 @@ class UpstreamCalls:
             self._breaker.pass_or_refuse()
         except UpstreamUnavailable as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
-        started = time.monotonic()
-        outcome = audit.SUCCEEDED
-        account = None if upstream_key_id is None else str(upstream_key_id)
-        told = {"rentgate.upstream.method": method, "rentgate.upstream_key_id": account}
-        with traces.span(f"upstream {method}", told, kind=traces.CLIENT) as span:
-            try:
-                result = await call()
-            except CallFailed as failure:
-                outcome = failure.error.code
-                span.fail(outcome)
-                if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
-                    self._breaker.failed()
-                else:
-                    self._breaker.answered()
-                raise
+        try:
+            result = await observed(self._metrics, method, upstream_key_id, call)
+        except CallFailed as failure:
+            if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
+                self._breaker.failed()
             else:
                 self._breaker.answered()
-                return result
-            finally:
-                span.note({"rentgate.outcome": outcome})
-                self._metrics.upstream_call(method, outcome, time.monotonic() - started)
+            raise
+        self._breaker.answered()
+        return result
 
     async def _note(self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

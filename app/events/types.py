@@ -27,4 +27,5 @@ class EventType(StrEnum):
     RENTAL_IMPORTED = "rental.imported"
     SMS_RECEIVED = "sms.received"
     UPSTREAM_KEY_REJECTED = "upstream_key.rejected"
+    UPSTREAM_KEY_BALANCE_LOW = "upstream_key.balance_low"
     WEBHOOK_DISABLED = "webhook.disabled"

@@ -37,6 +37,10 @@ OVER_ALL_TENANTS = {
     Role.WORKER: {
         "select account_looks",
         "update account_looks",
+        "select account_balances",
+        "update account_balances",
+        "select (read_at) balance_readings",
+        "delete balance_readings",
         "select audit_unsealed",
         "select (created_at) idempotency_keys",
         "delete idempotency_keys",

@@ -115,7 +115,15 @@ def counted() -> Metrics:
     made.pace_wait(0.1, background=True)
     made.pace_refused(background=False)
     made.read("sms", looked=False)
-    made.measured({"review": 1}, oldest_unknown=0.0, look_age=0.0, deliveries_due=0, oldest_delivery=0.0)
+    made.measured(
+        {"review": 1},
+        oldest_unknown=0.0,
+        look_age=0.0,
+        deliveries_due=0,
+        oldest_delivery=0.0,
+        below_balance_mark=0,
+        oldest_balance_reading=0.0,
+    )
     made.operation_settled("create", "failed", 0.1)
     made.webhook("delivered", 0.1)
     return made
