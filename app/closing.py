@@ -22,11 +22,12 @@ _POSTPONED = "rentgate.postponed"
 class Rank(IntEnum):
     """The order in which a transaction's last rows are written."""
 
-    PACE = 1
-    SPENDING = 2
-    AUDIT = 3
-    EVENTS = 4
-    LANE = 5
+    BALANCE = 1
+    PACE = 2
+    SPENDING = 3
+    AUDIT = 4
+    EVENTS = 5
+    LANE = 6
 
 
 @dataclass(frozen=True, slots=True)

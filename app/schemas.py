@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -20,3 +21,9 @@ class Money(BaseModel):
     def of(cls, amount: Decimal | None) -> Money | None:
         """The amount as callers read it; None stays None."""
         return None if amount is None else cls(amount=amount_text(amount))
+
+
+class Balance(Money):
+    """What was left on an account when it was last read; below 0 if it owes."""
+
+    read_at: datetime

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 UPSTREAM_URL = "https://smspva.com/api/rent.php"
+BALANCE_URL = "https://api.smspva.com/activation/balance"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -47,7 +56,38 @@ def _keys_url(url: str) -> str:
     return url
 
 
+def _balance_url(url: str | None) -> str | None:
+    parts = urlsplit(url or BALANCE_URL)
+    named = bool(parts.hostname) and parts.port != 0  # of a port that is none, this raises
+    if parts.scheme not in ("http", "https") or not named or parts.username is not None:
+        raise ValueError("has to be a URL with https or http and a host, without a user; or empty")
+    return url
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+
+
+MEANT_WHEN_EMPTY = ("balance_url",)
+"""Settings that mean something when they are set to nothing."""
+
+
+class _MeantEmpty(PydanticBaseSettingsSource):
+    """Of a source that gives what is empty too, only that which means something."""
+
+    def __init__(self, source: PydanticBaseSettingsSource) -> None:
+        super().__init__(source.settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The value of one field, its name, and whether it is to be decoded."""
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        """The fields that are set to nothing, and mean it."""
+        found = (
+            (name, *self.get_field_value(Settings.model_fields[name], name)) for name in MEANT_WHEN_EMPTY
+        )
+        return {name: value for name, value, *_ in found if value == ""}
 
 
 class Settings(BaseSettings):
@@ -89,6 +129,9 @@ class Settings(BaseSettings):
     upstream_rate: Rate = 0.25
     upstream_burst: Annotated[int, Field(ge=1)] = 5
     upstream_global_rate: Rate = 10.0
+    balance_url: Annotated[str | None, AfterValidator(_balance_url)] = None
+    balance_rate: Rate = 0.1
+    balance_interval: Seconds = 600.0
     purchase_wait: Seconds = 25.0
 
     sync_interval: Seconds = 5.0
@@ -104,6 +147,26 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = False
     log_level: str = "INFO"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from: what is empty counts as not set, but where that is said on purpose."""
+        dotenv_file = getattr(dotenv_settings, "env_file", None)
+        return (
+            init_settings,
+            env_settings,
+            _MeantEmpty(EnvSettingsSource(settings_cls, env_ignore_empty=False)),
+            dotenv_settings,
+            _MeantEmpty(DotEnvSettingsSource(settings_cls, dotenv_file, env_ignore_empty=False)),
+            file_secret_settings,
+        )
+
     @field_validator("reference_kinds", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
@@ -115,6 +178,16 @@ class Settings(BaseSettings):
         """The idle interval is never less than the busy one, whatever was set."""
         if self.sync_idle_interval < self.sync_interval:
             object.__setattr__(self, "sync_idle_interval", self.sync_interval)
+        return self
+
+    @model_validator(mode="after")
+    def _balance_is_asked_for_where_the_account_is(self) -> Settings:
+        """The provider's own host is asked only for accounts of the provider's: a key of another upstream, be
+        it a sandbox, is not shown to it.
+        """
+        if self.balance_url is None:
+            own = BALANCE_URL if self.upstream_url == UPSTREAM_URL else ""
+            object.__setattr__(self, "balance_url", own)
         return self
 
     @model_validator(mode="after")

@@ -32,6 +32,7 @@ from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
+from app.sync.balances import BalanceReader, BalanceTimes
 from app.sync.intervals import Intervals
 from app.sync.looks import Looker
 from app.sync.refresh import Refresher
@@ -40,6 +41,7 @@ from app.telemetry.redaction import hide
 from app.tenants import service as tenants
 from app.tenants.issuer import Issuer
 from app.tenants.recognition import Recognition
+from app.upstream.balance import BalanceClient
 from app.upstream.client import UpstreamClient
 from app.upstream.transport import Transport
 from app.vault.homes import Homes, home
@@ -89,6 +91,7 @@ class Services:
     rentals: Rentals
     changes: Changes
     looker: Looker
+    balances: BalanceReader | None
     refresher: Refresher
     notifications: Notifications
     jobs: Jobs
@@ -212,6 +215,9 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
     database = Database(database_url, through_pooler=listen_url is not None)
     notifications = Notifications(listen_url.get_secret_value() if listen_url else database_url)
     transport = Transport(settings.upstream_url, settings.upstream_timeout)
+    balance_transport = (
+        Transport(settings.balance_url, settings.upstream_timeout) if settings.balance_url else None
+    )
     sender = Sender(allow_private=settings.webhook_allow_private)
     issuer = token_issuer(settings)
     try:
@@ -225,6 +231,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             account=Limit(settings.upstream_rate, settings.upstream_burst),
             everything=Limit(settings.upstream_global_rate, max(1.0, settings.upstream_global_rate)),
             patience=settings.upstream_timeout,
+            balance=Limit(settings.balance_rate, 1.0),
         )
         calls = UpstreamCalls(
             database,
@@ -245,6 +252,17 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
         )
         intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
         looker = Looker(database, calls, intervals, metrics)
+        balances = None
+        if balance_transport is not None:
+            balances = BalanceReader(
+                database,
+                calls,
+                BalanceClient(balance_transport),
+                pace,
+                metrics,
+                call_timeout=settings.upstream_timeout,
+                times=BalanceTimes(settings.balance_interval),
+            )
         notifications.start()
         jobs = Jobs(database, notifications)
         reader = OrderReader(database, calls)
@@ -266,6 +284,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             rentals,
             changes,
             looker,
+            balances,
             Refresher(database, looker, call_timeout=settings.upstream_timeout),
             notifications,
             jobs,
@@ -276,6 +295,8 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
     finally:
         await notifications.aclose()
         await transport.aclose()
+        if balance_transport is not None:
+            await balance_transport.aclose()
         await sender.aclose()
         if issuer is not None:
             await issuer.aclose()

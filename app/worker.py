@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 import structlog
 
-from app.accounts import health_records
+from app.accounts import balances, health_records
 from app.accounts import overview as accounts
 from app.audit import repository as audit
 from app.audit import seals
@@ -22,6 +22,7 @@ from app.operations import lookup
 from app.operations.states import State
 from app.rentals import auto_prolong, expiring
 from app.rentals.models import rentals
+from app.sync.balances import BalanceReader
 from app.sync.orphans import adopt_orphans
 from app.sync.watching import Watching
 from app.webhooks import deliveries
@@ -35,6 +36,7 @@ SEAL_SECONDS = 2.0
 EXPIRING_SECONDS = 5.0
 EXPIRING_AT_ONCE = 100
 TRAILS_AT_ONCE = 100
+BALANCE_SECONDS = 1.0
 MEASURE_SECONDS = 5.0
 ROTATION_SECONDS = 2.0
 ROTATION_STEPS = 20
@@ -65,6 +67,8 @@ class Worker:
             self._every(MEASURE_SECONDS, self._measure, stop),
             self._every(ROTATION_SECONDS, self._rotate, stop),
         ]
+        if self._services.balances is not None:
+            loops.append(self._read_balances(self._services.balances, stop))
         await asyncio.gather(*loops)
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -72,6 +76,10 @@ class Worker:
         with self._watching.listening():
             await self._every(MOMENT_SECONDS, self._watching.step, stop)
             await self._watching.stop()
+
+    async def _read_balances(self, reader: BalanceReader, stop: asyncio.Event) -> None:
+        await self._every(BALANCE_SECONDS, reader.step, stop)
+        await reader.stop()
 
     async def _do_jobs(self, stop: asyncio.Event) -> None:
         """Do jobs; deliveries that are under way when `stop` is set are finished."""
@@ -150,6 +158,9 @@ class Worker:
             look_age = await accounts.oldest_look_age(connection)
             queue = await deliveries.queue(connection)
             health = await health_records.by_status(connection)
+            is_read = self._services.balances is not None
+            below_mark = await accounts.accounts_below_mark(connection) if is_read else 0
+            reading_age = await accounts.oldest_balance_reading_age(connection) if is_read else 0.0
         self._services.metrics.measured(
             {state.value: standing.count for state, standing in operations.items()},
             accounts=health,
@@ -157,6 +168,8 @@ class Worker:
             look_age=look_age,
             deliveries_due=queue.due,
             oldest_delivery=queue.oldest_due_seconds,
+            below_balance_mark=below_mark,
+            oldest_balance_reading=reading_age,
         )
 
     async def _seal(self) -> None:
@@ -176,6 +189,7 @@ class Worker:
         database = self._services.database
         async with database.transaction(WORKER) as connection:
             await idempotency.delete_old(connection)
+            await balances.delete_old(connection)
             await deliveries.delete_old(connection, timedelta(days=self._services.settings.events_kept_days))
             hour = sa.func.date_trunc("hour", sa.func.now())
             tenants = await connection.scalars(

@@ -95,16 +95,22 @@ class Bucket:
         return replace(taken, contended_until=max(bucket.contended_until, now + wait)), wait
 
     def take_spare(self, limit: Limit, now: float) -> tuple[Bucket, float]:
-        """Take a token for the background: 0 if it got one, else the seconds after which to ask again."""
+        """Take a token for the background: 0 if it got one, else the seconds after which to ask again.
+
+        What is left of a token while nobody waits for it makes up for what the credit lacks: else where no
+        caller comes, both would refill side by side, and neither be whole when one token has flowed in.
+        """
         bucket = self.refilled(limit, now)
         if bucket.tokens >= 1.0:
             return replace(bucket, tokens=bucket.tokens - 1.0), 0.0
-        if bucket.credit >= 1.0:
-            return replace(bucket, credit=bucket.credit - 1.0), 0.0
+        if bucket.credit + max(0.0, bucket.tokens) >= 1.0:
+            lacking = max(0.0, 1.0 - bucket.credit)
+            credit = bucket.credit - (1.0 - lacking)
+            return replace(bucket, tokens=bucket.tokens - lacking, credit=credit), 0.0
         promised = max(0.0, bucket.promised_until - now)
         wait = min(
             promised + (1.0 - bucket.credit) / (limit.rate * BACKGROUND_SHARE),
-            (1.0 - bucket.tokens) / limit.rate,
+            (1.0 - bucket.tokens - bucket.credit) / limit.rate,
         )
         return replace(bucket, contended_until=max(bucket.contended_until, now + wait + 1.0)), wait
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import health_records
 from app.accounts.breaker import Breaker
 from app.accounts.health import Observation, Observations
+from app.accounts.observed import observed
 from app.accounts.pace import Pace
 from app.accounts.set_aside_reports import SetAsideReports
 from app.accounts.trials import ListedOrderIds, Trials
@@ -38,7 +38,7 @@ from app.errors import (
 from app.events import repository as events
 from app.events.types import EventType
 from app.queries import Query
-from app.telemetry import Metrics, traces
+from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.rows import Listing
@@ -112,13 +112,13 @@ class UpstreamCalls:
         Raises:
             RentgateError: what went wrong, fit for the caller.
         """
-        observed = Observations(subject)
+        readings = Observations(subject)
         try:
-            result = await self.send(caller, upstream_key_id, method, call, observed=observed)
+            result = await self.send(caller, upstream_key_id, method, call, readings=readings)
         except CallFailed as failure:
-            await self._note(caller, upstream_key_id, method, failure.error.code, observed)
+            await self._note(caller, upstream_key_id, method, failure.error.code, readings)
             raise failure.error from None
-        await self._note(caller, upstream_key_id, method, audit.SUCCEEDED, observed)
+        await self._note(caller, upstream_key_id, method, audit.SUCCEEDED, readings)
         return result
 
     @asynccontextmanager
@@ -193,7 +193,7 @@ class UpstreamCalls:
         method: str,
         call: Callable[[UpstreamClient, str], Awaitable[T]],
         *,
-        observed: Observations | None = None,
+        readings: Observations | None = None,
     ) -> T:
         """Make a call once, leaving the audit trail to the caller of this method.
 
@@ -212,7 +212,7 @@ class UpstreamCalls:
             upstream_key_id,
             method,
             lambda client: call(client, opened.secret),
-            observed=observed,
+            readings=readings,
         )
 
     async def watch(
@@ -244,21 +244,21 @@ class UpstreamCalls:
         else:
             api_key = account.api_key
         outcome = audit.SUCCEEDED
-        observed = Observations(subject)
+        readings = Observations(subject)
         try:
             return await self.fire(
                 background(account.tenant_id),
                 account.upstream_key_id,
                 method,
                 lambda client: call(client, api_key),
-                observed=observed,
+                readings=readings,
             )
         except CallFailed as failure:
             outcome = failure.error.code
             raise failure.error from None
         finally:
             account.uses[method, outcome] += 1
-            account.observed += observed.made
+            account.observed += readings.made
 
     async def open_for(self, connection: AsyncConnection, account: WatchedAccount) -> str:
         """Open the key of a watched account, and keep it in memory if its home is here.
@@ -329,18 +329,18 @@ class UpstreamCalls:
         method: str,
         call: Callable[[UpstreamClient], Awaitable[T]],
         *,
-        observed: Observations | None = None,
+        readings: Observations | None = None,
     ) -> T:
         """Make a call once whose turn has come.
 
         Args:
-            observed: takes up what its answer holds that can't be read.
+            readings: takes up what its answer holds that can't be read.
 
         Raises:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            return await self._counted(method, upstream_key_id, call, observed)
+            return await self._counted(method, upstream_key_id, call, readings)
         except CallFailed as failure:
             if isinstance(failure.error, UpstreamKeyRejected):
                 self._vault.doubt(upstream_key_id)
@@ -361,43 +361,34 @@ class UpstreamCalls:
         method: str,
         upstream_key_id: UUID | None,
         call: Callable[[UpstreamClient], Awaitable[T]],
-        observed: Observations | None = None,
+        readings: Observations | None = None,
     ) -> T:
         def observe(findings: Findings) -> None:
             self._set_aside.report(findings)
-            if observed is not None:
-                observed.add(findings)
+            if readings is not None:
+                readings.add(findings)
 
         try:
             self._breaker.pass_or_refuse()
         except UpstreamUnavailable as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
-        started = time.monotonic()
-        outcome = audit.SUCCEEDED
-        account = None if upstream_key_id is None else str(upstream_key_id)
-        told = {"rentgate.upstream.method": method, "rentgate.upstream_key_id": account}
-        with traces.span(f"upstream {method}", told, kind=traces.CLIENT) as span:
-            try:
-                result = await call(self._client.observed_by(observe))
-            except CallFailed as failure:
-                outcome = failure.error.code
-                span.fail(outcome)
-                if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
-                    self._breaker.failed()
-                else:
-                    self._breaker.answered()
-                if failure.outcome is not Outcome.NOT_SENT:
-                    await self._hold_off(upstream_key_id, failure.error)
-                raise
+        try:
+            result = await observed(
+                self._metrics, method, upstream_key_id, lambda: call(self._client.observed_by(observe))
+            )
+        except CallFailed as failure:
+            if failure.outcome is not Outcome.NOT_SENT:
+                await self._hold_off(upstream_key_id, failure.error)
+            if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
+                self._breaker.failed()
             else:
                 self._breaker.answered()
-                return result
-            finally:
-                span.note({"rentgate.outcome": outcome})
-                self._metrics.upstream_call(method, outcome, time.monotonic() - started)
+            raise
+        self._breaker.answered()
+        return result
 
     async def _note(
-        self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str, observed: Observations
+        self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str, readings: Observations
     ) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if caller.is_background:
@@ -409,8 +400,8 @@ class UpstreamCalls:
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
                 await self._note_acceptance(connection, caller, upstream_key_id)
-            if observed.made:
-                await health_records.observe(connection, caller, upstream_key_id, observed.made)
+            if readings.made:
+                await health_records.observe(connection, caller, upstream_key_id, readings.made)
 
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

@@ -1,11 +1,11 @@
-"""The tables that processes share to work an account: pace, money lane, and when it is looked at."""
+"""The tables that processes share to work an account: pace, money lane, looks, and what is left on it."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.database import Timestamp, metadata
+from app.database import Money, Timestamp, metadata
 
 pace_buckets = sa.Table(
     "pace_buckets",
@@ -77,6 +77,48 @@ account_health = sa.Table(
         ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
     ),
     comment="What of an account's answers can't be read; a row is made with the first problem.",
+)
+
+account_balances = sa.Table(
+    "account_balances",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
+    sa.Column("low_balance_below", Money),
+    sa.Column("is_low", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("amount", Money),
+    sa.Column("read_at", Timestamp),
+    sa.Column("due_at", Timestamp, nullable=False, server_default=sa.func.now()),
+    sa.Column("moved_at", Timestamp),
+    sa.Column("claimed_until", Timestamp),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error_code", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    sa.Index(None, "due_at"),
+    sa.Index(None, "read_at"),
+    comment="What was left on each account when it was last read, its mark, and when it is read next.",
+)
+sa.Index(
+    "account_balances_low_idx",
+    account_balances.c.upstream_key_id,
+    postgresql_where=account_balances.c.is_low,
+)
+
+balance_readings = sa.Table(
+    "balance_readings",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, primary_key=True),
+    sa.Column("asked_at", Timestamp, primary_key=True),
+    sa.Column("read_at", Timestamp, nullable=False),
+    sa.Column("amount", Money, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    sa.Index(None, "read_at"),
+    comment="Every balance that was read: what the upstream charged before asked_at is in it.",
 )
 
 workers = sa.Table(

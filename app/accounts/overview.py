@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import account_looks
+from app.accounts.models import account_balances, account_looks
 from app.accounts.schedule import free, watched
 from app.tenants.models import tenants
 from app.vault.models import upstream_keys
@@ -35,6 +36,8 @@ class Account:
         due_in: seconds until the next look; below 0 it is late.
         seen_ago: seconds since it was last seen.
         failures: looks that failed in a row, the last one with `error_code`; the next waits the longer.
+        balance: US dollars that were left on it when that was last read, `balance_ago` seconds ago.
+        low_balance_below: the mark below which the tenant is told of it.
     """
 
     tenant_id: UUID
@@ -48,6 +51,9 @@ class Account:
     seen_ago: float | None
     failures: int
     error_code: str | None
+    balance: Decimal | None
+    low_balance_below: Decimal | None
+    balance_ago: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,12 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
             _seconds(_NOW - account_looks.c.looked_at),
             account_looks.c.failures,
             account_looks.c.error_code,
+            account_balances.c.amount,
+            account_balances.c.low_balance_below,
+            _seconds(_NOW - account_balances.c.read_at),
         )
         .join_from(account_looks, upstream_keys, _of_key())
+        .outerjoin(account_balances, _of_balance())
         .join(tenants, tenants.c.id == account_looks.c.tenant_id)
         .where(upstream_keys.c.deleted_at.is_(None))
         .order_by(account_looks.c.next_at)
@@ -116,6 +126,28 @@ async def oldest_look_age(connection: AsyncConnection) -> float:
     return await connection.scalar(query) or 0.0
 
 
+async def accounts_below_mark(connection: AsyncConnection) -> int:
+    """How many accounts are below the mark of their balance."""
+    query = (
+        sa.select(sa.func.count())
+        .join_from(account_balances, upstream_keys, _of_balance())
+        .where(account_balances.c.is_low, upstream_keys.c.deleted_at.is_(None), watched())
+    )
+    return await connection.scalar(query) or 0
+
+
+async def oldest_balance_reading_age(connection: AsyncConnection) -> float:
+    """Seconds since the balance that was read least recently was read; 0 where none was read."""
+    query = (
+        sa.select(_seconds(_NOW - account_balances.c.read_at))
+        .join_from(account_balances, upstream_keys, _of_balance())
+        .where(account_balances.c.read_at.is_not(None), upstream_keys.c.deleted_at.is_(None), watched())
+        .order_by(account_balances.c.read_at)
+        .limit(1)
+    )
+    return await connection.scalar(query) or 0.0
+
+
 def _seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
     return sa.func.extract("epoch", interval).cast(sa.Double)
 
@@ -124,4 +156,11 @@ def _of_key() -> sa.ColumnElement[bool]:
     return sa.and_(
         upstream_keys.c.tenant_id == account_looks.c.tenant_id,
         upstream_keys.c.id == account_looks.c.upstream_key_id,
+    )
+
+
+def _of_balance() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        upstream_keys.c.tenant_id == account_balances.c.tenant_id,
+        upstream_keys.c.id == account_balances.c.upstream_key_id,
     )

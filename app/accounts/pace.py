@@ -1,4 +1,7 @@
-"""The pace of upstream calls: a bucket of tokens for each account, and one for all together."""
+"""The pace of upstream calls: a bucket of tokens for each account, and one for all together.
+
+The balance is another host's to tell, so each account has a second bucket for it.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,11 @@ from app.accounts.models import pace_buckets
 from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
 from app.telemetry import Metrics
+from app.upstream.balance import METHOD
 
 GLOBAL_BUCKET = "all"
+
+BALANCE_LIMIT = Limit(0.1, 1.0)
 
 RESERVED_SECONDS, KEPT_SECONDS = 7.0, 8.0
 """How long a reserved token may be used, and is counted as out, which has to be longer."""
@@ -44,13 +50,21 @@ class Pace:
     """Gives calls their turn: one bucket for each upstream account, one for all together."""
 
     def __init__(
-        self, database: Database, metrics: Metrics, *, account: Limit, everything: Limit, patience: float
+        self,
+        database: Database,
+        metrics: Metrics,
+        *,
+        account: Limit,
+        everything: Limit,
+        patience: float,
+        balance: Limit = BALANCE_LIMIT,
     ) -> None:
         """Share the buckets in `database`; `patience` is the longest wait of a caller, in seconds."""
         self._database = database
         self._metrics = metrics
         self._account = account
         self._everything = everything
+        self._balance = balance
         self._patience = patience
         self._line = asyncio.Lock()
         self._holder = str(new_id())
@@ -81,7 +95,19 @@ class Pace:
         Raises:
             NotYet: the account itself has no room now.
         """
-        wanted = self._wanted(upstream_key_id)
+        await self._wait_in_line(self._wanted(upstream_key_id))
+
+    async def wait_for_balance(self, upstream_key_id: UUID) -> None:
+        """Wait until an account's balance may be asked for, in line as for a spare turn: it is counted among
+        the calls that all share, and not among the account's.
+
+        Raises:
+            NotYet: it was asked for too short a time ago.
+        """
+        own = [(f"{METHOD}/{upstream_key_id}", self._balance)] if self._balance.rate else []
+        await self._wait_in_line([*own, *self._wanted(None)])
+
+    async def _wait_in_line(self, wanted: list[tuple[str, Limit]]) -> None:
         if not wanted:
             return
         async with self._line:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import schedule
+from app.accounts import balance_schedule, schedule
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access, Database
@@ -73,6 +73,7 @@ class Trials:
         await self._vault.make_ready(tenant_id)
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
             await schedule.make_due(connection, tenant_id, key_id)
+            await balance_schedule.make_due(connection, tenant_id, key_id)
             key = await self._vault.replace_secret(
                 connection, tenant_id, key_id, api_key, reference=reference, rotated=rotated
             )

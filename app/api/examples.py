@@ -103,6 +103,8 @@ _UPSTREAM_KEY = {
     "status": "active",
     "created_at": _AT,
     "last_used_at": _AT,
+    "balance": {**_money("84.20"), "read_at": _AT},
+    "low_balance_below": _money("20.00"),
 }
 
 _COUNTRY = {"code": "GB", "name": "United Kingdom", "upstream_code": "UK", "switch_type": "FAST"}
@@ -276,13 +278,26 @@ EXAMPLES: dict[str, Any] = {
         ]
     },
     "UpstreamKeyUpsert": {"label": "main account", "api_key": "the-upstreams-key"},
-    "UpstreamKeyRequest": {"label": "main account", "api_key": "the-upstreams-key"},
+    "UpstreamKeyRequest": {
+        "label": "main account",
+        "api_key": "the-upstreams-key",
+        "low_balance_below": "20.00",
+    },
     "RentalEvent": {"type": "rental.activated", "timestamp": _AT, "data": _RENTAL},
     "MessageEvent": {"type": "sms.received", "timestamp": _AT, "data": _MESSAGE},
     "RejectedKeyEvent": {
         "type": "upstream_key.rejected",
         "timestamp": _AT,
         "data": {"upstream_key_id": _ACCOUNT_ID},
+    },
+    "LowBalanceEvent": {
+        "type": "upstream_key.balance_low",
+        "timestamp": _AT,
+        "data": {
+            "upstream_key_id": _ACCOUNT_ID,
+            "balance": {**_money("18.45"), "read_at": _AT},
+            "low_balance_below": _money("20.00"),
+        },
     },
     "DisabledWebhookEvent": {
         "type": "webhook.disabled",

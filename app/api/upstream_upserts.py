@@ -8,12 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
-from app.accounts import schedule
-from app.api.fields import Name, RequestBody
+from app.accounts import balances, schedule
+from app.accounts.balances import AccountBalance
+from app.api.fields import Name, RequestBody, dollars
 from app.api.problems import Problem, problem
 from app.api.responses import UPSTREAM, WITH_BODY, problems
 from app.api.secret_source import SecretSource, secret_of
-from app.api.vault import Manager, UpstreamKeyOut
+from app.api.vault import LowBalanceBelow, Manager, UpstreamKeyOut
 from app.api.wired import Wired
 from app.audit import repository as audit
 from app.audit.caller import Caller
@@ -42,6 +43,7 @@ class UpstreamKeyUpsert(SecretSource):
 
     label: Name
     default: StrictBool | None = None
+    low_balance_below: LowBalanceBelow = None
     force: Annotated[StrictBool, Field(description="Take a secret that shows another account's orders.")] = (
         False
     )
@@ -103,7 +105,7 @@ async def upsert_upstream_key(
     response.status_code = status
     if status == 201:
         response.headers["Location"] = f"/tenants/{tenant_id}/upstream-keys/{key.id}"
-    return ExternalUpstreamKey.of(key)
+    return key
 
 
 @router.put(
@@ -126,14 +128,13 @@ async def upsert_upstream_keys(
             told = problem(error, instance=at, request_id=request.state.request_id)
             results.append(UpstreamKeyResult(external_id=item.external_id, status=told.status, error=told))
         else:
-            shown = ExternalUpstreamKey.of(key)
-            results.append(UpstreamKeyResult(external_id=item.external_id, status=status, upstream_key=shown))
+            results.append(UpstreamKeyResult(external_id=item.external_id, status=status, upstream_key=key))
     return UpstreamKeyResults(results=results)
 
 
 async def _upsert(
     services: Services, caller: Caller, external_id: str, body: UpstreamKeyUpsert, where: str
-) -> tuple[Literal[200, 201], UpstreamKey]:
+) -> tuple[Literal[200, 201], ExternalUpstreamKey]:
     """Bring the caller's tenant's key of this id to what is wanted; 201 tells that it is new."""
     tenant_id = caller.tenant_id
     api_key = await secret_of(services, tenant_id, body, where)
@@ -151,24 +152,43 @@ async def _upsert(
                 reference=body.reference,
             )
             await schedule.enrol(connection, tenant_id, made.id)
+            mark = dollars(body.low_balance_below)
+            await balances.set_mark(connection, caller, made.id, mark)
             details = {"label": made.label, "external_id": external_id}
             audit.record(connection, caller, "upstream_key.create", target=made.id, details=details)
-            return 201, made
+            return 201, ExternalUpstreamKey.of(made, AccountBalance(low_balance_below=mark))
         same_secret = await services.vault.holds(connection, tenant_id, stored.id, api_key)
     if not same_secret or stored.reference != body.reference:
         await services.calls.trials.replace(
             caller, stored.id, api_key, reference=body.reference, force=body.force
         )
+    return 200, await _bring_to(services, caller, stored, body)
+
+
+async def _bring_to(
+    services: Services, caller: Caller, stored: UpstreamKey, body: UpstreamKeyUpsert
+) -> ExternalUpstreamKey:
+    """Change what is said of a stored key beside its secret, as far as it is not so already."""
+    tenant_id = caller.tenant_id
     wanted: dict[str, object] = {}
     if body.label != stored.label:
         wanted["label"] = body.label
     if body.default and not stored.default:  # saying again that it need not be one takes no default away
         wanted["default"] = True
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
-        if not wanted:
-            return 200, await services.vault.get(connection, tenant_id, stored.id)
         key = await services.vault.change(
-            connection, tenant_id, stored.id, label=body.label, default=body.default or None
+            connection,
+            tenant_id,
+            stored.id,
+            label=body.label if "label" in wanted else None,
+            default=True if "default" in wanted else None,
         )
-        audit.record(connection, caller, "upstream_key.update", target=key.id, details=wanted)
-        return 200, key
+        if "low_balance_below" in body.model_fields_set:
+            mark = dollars(body.low_balance_below)
+            before = await balances.of_account(connection, tenant_id, stored.id)
+            if mark != before.low_balance_below:
+                await balances.set_mark(connection, caller, stored.id, mark)
+                wanted["low_balance_below"] = body.low_balance_below
+        if wanted:
+            audit.record(connection, caller, "upstream_key.update", target=key.id, details=wanted)
+        return await ExternalUpstreamKey.read(connection, tenant_id, key)

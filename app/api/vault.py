@@ -8,11 +8,13 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from pydantic import BaseModel, StrictBool
+from pydantic import BaseModel, Field, StrictBool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import schedule
+from app.accounts import balances, schedule
+from app.accounts.balances import UNKNOWN, AccountBalance
 from app.api.auth import Require
-from app.api.fields import Name, RequestBody
+from app.api.fields import DecimalText, Name, RequestBody, dollars
 from app.api.idempotency import IdempotentRoute, keep_answer
 from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
 from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
@@ -33,6 +35,7 @@ from app.errors import (
 from app.operations import lookup
 from app.rentals import repository as rentals
 from app.rentals import resolution
+from app.schemas import Balance, Money
 from app.tenants.scopes import PlatformScope, Scope
 from app.vault.stored import UpstreamKey
 
@@ -42,18 +45,26 @@ Manager = Annotated[Caller, Depends(Require(Scope.KEYS_MANAGE, platform=Platform
 CURSOR = "upstream-keys"
 
 
+LowBalanceBelow = Annotated[
+    DecimalText | None,
+    Field(description="US dollars; the event `upstream_key.balance_low` tells when the balance falls below."),
+]
+
+
 class UpstreamKeyRequest(SecretSource):
     """An upstream account's API key to store, or a reference to it; the tenant's first one is its default."""
 
     label: Name
     default: StrictBool | None = None
+    low_balance_below: LowBalanceBelow = None
 
 
 class UpstreamKeyChange(RequestBody):
-    """What to change."""
+    """What to change; a `low_balance_below` of null takes the mark away."""
 
     label: Name | None = None
     default: StrictBool | None = None
+    low_balance_below: LowBalanceBelow = None
 
 
 class SecretRequest(SecretSource):
@@ -64,7 +75,7 @@ class SecretRequest(SecretSource):
 
 class UpstreamKeyOut(BaseModel):
     """What may be known of a stored key; `reference` tells where it is, if that is elsewhere. `rejected`: the
-    upstream does not accept it any more.
+    upstream does not accept it any more. `balance`: what was left on the account when it was last read.
     """
 
     id: UUID
@@ -75,11 +86,19 @@ class UpstreamKeyOut(BaseModel):
     status: Literal["active", "rejected"]
     created_at: datetime
     last_used_at: datetime | None
+    balance: Balance | None
+    low_balance_below: Money | None
 
     @classmethod
-    def of(cls, key: UpstreamKey) -> Self:
+    def of(cls, key: UpstreamKey, balance: AccountBalance) -> Self:
         """A key as callers read it."""
-        return cls.model_validate({name: getattr(key, name) for name in cls.model_fields})
+        stored = {name: getattr(key, name) for name in cls.model_fields if hasattr(key, name)}
+        return cls(**stored, balance=balance.shown, low_balance_below=Money.of(balance.low_balance_below))
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, tenant_id: UUID, key: UpstreamKey) -> Self:
+        """A key that was read in this transaction, with its account's balance."""
+        return cls.of(key, await balances.of_account(connection, tenant_id, key.id))
 
 
 class UpstreamKeyList(Page[UpstreamKeyOut]):
@@ -115,8 +134,10 @@ async def create_upstream_key(
             reference=body.reference,
         )
         await schedule.enrol(connection, tenant_id, key.id)
+        mark = dollars(body.low_balance_below)
+        await balances.set_mark(connection, caller, key.id, mark)
         audit.record(connection, caller, "upstream_key.create", target=key.id, details={"label": key.label})
-        made = UpstreamKeyOut.of(key)
+        made = UpstreamKeyOut.of(key, AccountBalance(low_balance_below=mark))
         location = f"/tenants/{tenant_id}/upstream-keys/{key.id}"
         await keep_answer(
             connection, request, status=201, body=made.model_dump(mode="json"), location=location
@@ -133,8 +154,9 @@ async def list_upstream_keys(
     before = after_id(CURSOR, cursor)
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         found = await services.vault.listed(connection, tenant_id, limit=limit + 1, before=before)
+        known = await balances.of_accounts(connection, tenant_id, [key.id for key in found])
     return UpstreamKeyList(
-        items=[UpstreamKeyOut.of(key) for key in found[:limit]],
+        items=[UpstreamKeyOut.of(key, known.get(key.id, UNKNOWN)) for key in found[:limit]],
         next_cursor=next_cursor(CURSOR, found, limit, lambda key: key.id),
     )
 
@@ -149,7 +171,8 @@ async def get_upstream_key(
 ) -> UpstreamKeyOut:
     """What may be known of one stored key."""
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
-        return UpstreamKeyOut.of(await services.vault.get(connection, tenant_id, key_id))
+        key = await services.vault.get(connection, tenant_id, key_id)
+        return await UpstreamKeyOut.read(connection, tenant_id, key)
 
 
 @router.patch(
@@ -164,15 +187,18 @@ async def update_upstream_key(
     services: Wired,
     body: Annotated[UpstreamKeyChange | None, Body()] = None,
 ) -> UpstreamKeyOut:
-    """Give a key another label, or make it (no more) the default."""
+    """Give a key another label, make it (no more) the default, or set the mark of its account's balance."""
     wanted = body or UpstreamKeyChange()
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         key = await services.vault.change(
             connection, tenant_id, key_id, label=wanted.label, default=wanted.default
         )
         details = wanted.model_dump(exclude_none=True)
+        if "low_balance_below" in wanted.model_fields_set:
+            await balances.set_mark(connection, caller, key_id, dollars(wanted.low_balance_below))
+            details["low_balance_below"] = wanted.low_balance_below
         audit.record(connection, caller, "upstream_key.update", target=key_id, details=details)
-        return UpstreamKeyOut.of(key)
+        return await UpstreamKeyOut.read(connection, tenant_id, key)
 
 
 @router.post(
@@ -190,7 +216,8 @@ async def verify_upstream_key(
         await services.calls.read(caller, key_id, "orders", lambda client, api_key: client.orders(api_key))
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         await schedule.make_due(connection, tenant_id, key_id)
-        return UpstreamKeyOut.of(await services.vault.get(connection, tenant_id, key_id))
+        key = await services.vault.get(connection, tenant_id, key_id)
+        return await UpstreamKeyOut.read(connection, tenant_id, key)
 
 
 @router.put(
@@ -205,11 +232,11 @@ async def replace_upstream_secret(
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         await services.vault.get(connection, tenant_id, key_id)
     api_key = await secret_of(services, tenant_id, body)
-    return UpstreamKeyOut.of(
-        await services.calls.trials.replace(
-            caller, key_id, api_key, reference=body.reference, force=body.force
-        )
+    key = await services.calls.trials.replace(
+        caller, key_id, api_key, reference=body.reference, force=body.force
     )
+    async with services.database.transaction(Access.tenant(tenant_id)) as connection:
+        return await UpstreamKeyOut.read(connection, tenant_id, key)
 
 
 @router.delete(
@@ -240,6 +267,7 @@ async def delete_upstream_key(
             )
         await resolution.give_up_account(connection, tenant_id, key_id)
         await services.vault.delete(connection, tenant_id, key_id)
+        await balances.forget(connection, tenant_id, key_id)
         details = {"living_rentals": living, "open_operations": unsettled}
         audit.record(connection, caller, "upstream_key.delete", target=key_id, details=details)
         await keep_answer(connection, request, status=204, body=None)

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel
 
+from app.accounts.balances import LowBalance
 from app.api.webhooks import WebhookOut
 from app.messages.schemas import Message
 from app.rentals.schemas import Rental
@@ -80,6 +81,14 @@ class RejectedKeyEvent(BaseModel):
     data: RejectedKey
 
 
+class LowBalanceEvent(BaseModel):
+    """An account's balance fell below its mark, or the mark was raised above it."""
+
+    type: Literal["upstream_key.balance_low"]
+    timestamp: datetime
+    data: LowBalance
+
+
 class DisabledWebhookEvent(BaseModel):
     """An endpoint did not take its events, and is told of no more."""
 
@@ -114,6 +123,19 @@ async def on_upstream_key_rejected(
     body: RejectedKeyEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
 ) -> Response:
     """Answer 2xx within 15 seconds. Verify the key, or store another secret, and it is used again."""
+    raise NotImplementedError
+
+
+@router.post(
+    "upstream_key_balance_low",
+    operation_id="on_upstream_key_balance_low",
+    status_code=204,
+    summary="An account's balance is low",
+)
+async def on_upstream_key_balance_low(
+    body: LowBalanceEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
+) -> Response:
+    """Answer 2xx within 15 seconds. Sent once, and again only after the balance was at its mark or above."""
     raise NotImplementedError
 
 

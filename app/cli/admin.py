@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from app.accounts import schedule
+from app.accounts import balances, schedule
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.cli.terminal import complain, out
@@ -51,7 +51,7 @@ def _dollars(text: str | None) -> Decimal | None:
         amount = None if text is None else Decimal(text)
     except InvalidOperation:
         amount = Decimal(-1)
-    if amount is not None and not 0 <= amount < 10**9:
+    if amount is not None and not (amount.is_finite() and 0 <= amount < 10**9):
         complain(f"{text} is no amount of US dollars.")
         raise typer.Exit(2)
     return amount
@@ -138,19 +138,31 @@ def list_keys(tenant_id: TenantId) -> None:
     """List a tenant's API keys and upstream keys."""
 
     async def work(built: Services) -> Table:
-        table = Table("kind", "id", "name", "shown as", "state", "last used")
+        table = Table("kind", "id", "name", "shown as", "state", "last used", "balance")
         async with built.database.transaction(Access.tenant(tenant_id)) as connection:
             await tenants.get_tenant(connection, tenant_id)
             for key in await tenants.list_api_keys(connection, tenant_id, limit=MOST_ROWS, before=None):
                 used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
-                table.add_row("API key", str(key.id), key.name, f"{key.prefix}…", "active", used)
-            for stored in await built.vault.listed(connection, tenant_id, limit=MOST_ROWS, before=None):
+                table.add_row("API key", str(key.id), key.name, f"{key.prefix}…", "active", used, "")
+            found = await built.vault.listed(connection, tenant_id, limit=MOST_ROWS, before=None)
+            left = await balances.of_accounts(connection, tenant_id, [stored.id for stored in found])
+            for stored in found:
                 used = "never" if stored.last_used_at is None else f"{stored.last_used_at:%Y-%m-%d %H:%M}"
                 state = f"{stored.status}, default" if stored.default else stored.status
-                table.add_row("upstream", str(stored.id), stored.label, f"…{stored.last_four}", state, used)
+                shown = f"…{stored.last_four}"
+                balance = _balance(left.get(stored.id, balances.UNKNOWN))
+                table.add_row("upstream", str(stored.id), stored.label, shown, state, used, balance)
         return table
 
     out.print(with_services(work))
+
+
+def _balance(found: balances.AccountBalance) -> str:
+    """What was left on an account, and its mark."""
+    parts = [] if found.amount is None else [amount_text(found.amount)]
+    if found.low_balance_below is not None:
+        parts.append(f"low below {amount_text(found.low_balance_below)}")
+    return ", ".join(parts)
 
 
 @key_commands.command("revoke")
@@ -173,8 +185,12 @@ def add_upstream_key(
     api_key: Annotated[
         str, typer.Option(prompt="Upstream API key", hide_input=True, envvar="SMSPVA_API_KEY", hidden=True)
     ],
+    low_balance_below: Annotated[
+        str | None, typer.Option(help="US dollars; the tenant is told when the balance falls below.")
+    ] = None,
 ) -> None:
     """Store an upstream account's key, asked for at the terminal or read from SMSPVA_API_KEY."""
+    mark = _dollars(low_balance_below)
 
     async def work(built: Services) -> UUID:
         async with built.database.transaction(Access.tenant(tenant_id)) as connection:
@@ -185,6 +201,7 @@ def add_upstream_key(
                 connection, tenant_id, label=label, api_key=api_key.strip(), default=None
             )
             await schedule.enrol(connection, tenant_id, stored.id)
+            await balances.set_mark(connection, Caller(tenant_id, SHELL), stored.id, mark)
             audit.record(connection, Caller(tenant_id, SHELL), "upstream_key.create", target=stored.id)
             return stored.id
 

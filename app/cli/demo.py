@@ -29,6 +29,7 @@ DEMO_DEFAULTS: Mapping[str, float] = {
     # The sandbox has no feelings about its pace, and a person is watching.
     "upstream_rate": 20.0,
     "upstream_burst": 20,
+    "balance_rate": 1.0,
     "sync_interval": 1.0,
     "sync_idle_interval": 3.0,
 }
@@ -76,7 +77,7 @@ async def _demo(given: Settings, port: int) -> None:
 
     _step("starting Postgres, and the gateway with its worker")
     admin = given.admin_token or SecretStr(secrets.token_urlsafe(32))
-    settings = _demo_settings(given, data_dir, f"{sandbox_url}/rent.php", admin)
+    settings = _demo_settings(given, data_dir, sandbox_url, admin)
     gateway = server(create_app(settings))
     gateway_task = asyncio.ensure_future(gateway.serve(sockets=[listener]))
     try:
@@ -100,7 +101,7 @@ async def _demo(given: Settings, port: int) -> None:
     _step("stopped; nothing is left running")
 
 
-def _demo_settings(given: Settings, data_dir: Path, upstream_url: str, admin: SecretStr) -> Settings:
+def _demo_settings(given: Settings, data_dir: Path, sandbox_url: str, admin: SecretStr) -> Settings:
     """The caller's own settings where there are any, on a database and an upstream of the demo."""
     defaults = {name: value for name, value in DEMO_DEFAULTS.items() if name not in given.model_fields_set}
     own: dict[str, Any] = {
@@ -114,7 +115,8 @@ def _demo_settings(given: Settings, data_dir: Path, upstream_url: str, admin: Se
         "vault_old_keys": None,
         "redis_url": None,
         "admin_token": admin,
-        "upstream_url": upstream_url,
+        "upstream_url": f"{sandbox_url}/rent.php",
+        "balance_url": f"{sandbox_url}/activation/balance",
     }
     return Settings(_env_file=None, **own)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import typer
@@ -30,6 +31,7 @@ def doctor() -> None:
 REMEDIES = {
     "database": "Check host, port, user and password in RENTGATE_DATABASE_URL, and that Postgres runs there.",
     "upstream": "Check RENTGATE_UPSTREAM_URL, and that this machine reaches it.",
+    "balance": "Check RENTGATE_BALANCE_URL, and that this machine reaches its host; all else works without.",
 }
 """What to do where the error itself, which is made for callers of the API, advises to wait."""
 
@@ -41,6 +43,7 @@ async def _examine(settings: Settings) -> bool:
         ("least privilege", _privileges),
         ("vault", _vault),
         ("upstream", _upstream),
+        ("balance", _balance),
         ("redis", _redis),
         ("issuer", _issuer),
     ]
@@ -108,6 +111,15 @@ async def _upstream(built: Services) -> str:
         "getcountries", lambda client: client.get_countries(), caller=None
     )
     return f"it answers, with {len(countries)} countries"
+
+
+async def _balance(built: Services) -> str:
+    settings = built.settings
+    if built.balances is None:
+        return "RENTGATE_BALANCE_URL is empty, so no balance is read"
+    host, upstream = (urlsplit(url).hostname for url in (settings.balance_url or "", settings.upstream_url))
+    which = "the upstream's own host" if host == upstream else "another host than the upstream's"
+    return f"{host}, {which}, is reached; asked without a key: {await built.balances.client.reach()}"
 
 
 async def _redis(built: Services) -> str:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from app.accounts.balances import is_low
 from app.accounts.overview import Account
 from app.accounts.pace import Allowance
 from app.cli.admin import with_services
@@ -19,6 +20,7 @@ from app.cli.terminal import out
 from app.errors import DatabaseUnavailable
 from app.operations.states import State
 from app.overview import Overview, overview
+from app.values import amount_text
 from app.wiring import Services
 
 REFRESH_SECONDS = 2.0
@@ -97,6 +99,7 @@ def _accounts(seen: Overview) -> Table:
         "next look",
         "lag",
         "back-off",
+        "balance",
         "pace left",
     )
     for account in seen.accounts:
@@ -111,9 +114,20 @@ def _accounts(seen: Overview) -> Table:
             _next_look(account),
             _seconds(-account.due_in if late else 0.0),
             f"{account.failures} {account.error_code}" if account.failures else NOTHING,
+            _balance(account),
             _allowance(seen.pace.get(account.id)),
         )
     return table
+
+
+def _balance(account: Account) -> RenderableType:
+    """US dollars, and the mark where they are below it."""
+    if account.balance is None:
+        return NOTHING
+    shown = amount_text(account.balance)
+    if not is_low(account.balance, account.low_balance_below) or account.low_balance_below is None:
+        return shown
+    return Text(f"{shown} < {amount_text(account.low_balance_below)}", style="bold red")
 
 
 def _next_look(account: Account) -> str:

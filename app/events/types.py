@@ -29,4 +29,5 @@ class EventType(StrEnum):
     UPSTREAM_KEY_REJECTED = "upstream_key.rejected"
     UPSTREAM_KEY_DEGRADED = "upstream_key.degraded"
     UPSTREAM_KEY_RECOVERED = "upstream_key.recovered"
+    UPSTREAM_KEY_BALANCE_LOW = "upstream_key.balance_low"
     WEBHOOK_DISABLED = "webhook.disabled"

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import balance_schedule
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
@@ -165,6 +166,7 @@ async def settle(
         if state is State.SUCCEEDED:
             spent = operation.price or spending.NOTHING
         spending.settle(connection, operation.tenant_id, operation.id, spent=spent)
+    _note_charge(connection, reached)
     audit.record(
         connection,
         operation.caller,
@@ -180,7 +182,7 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
     """The present step is done: queue the next one, for whoever goes on with it first; None if the
     operation was settled otherwise meanwhile.
     """
-    return await _requeue(
+    reached = await _requeue(
         connection,
         operation,
         origins(State.QUEUED),
@@ -191,6 +193,9 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
         absent_seconds=0,
         absent_seen_at=None,
     )
+    if reached is not None:
+        _note_charge(connection, reached)
+    return reached
 
 
 async def advance_in_review(connection: AsyncConnection, operation: Operation) -> Operation | None:
@@ -283,6 +288,12 @@ async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upst
         )
         .values(absent_seen_at=None)
     )
+
+
+def _note_charge(connection: AsyncConnection, reached: Operation) -> None:
+    """Have the balance read after a paid call that was sent, whatever came of it."""
+    if reached.kind in SPENDING and reached.sent_at is not None:
+        balance_schedule.note_moved(connection, reached.tenant_id, reached.upstream_key_id)
 
 
 def _reached(answer: Answer) -> Operation | None:

@@ -144,6 +144,16 @@ class Metrics:
             "Seconds for which the oldest webhook delivery has been due.",
             registry=None,
         )
+        self._below_balance_mark = Gauge(
+            "rentgate_accounts_below_balance_mark",
+            "Accounts whose balance is below their mark, of all tenants.",
+            registry=None,
+        )
+        self._balance_reading_age = Gauge(
+            "rentgate_oldest_balance_reading_seconds",
+            "Seconds since the balance that was read least recently was read.",
+            registry=None,
+        )
         self._connections = Gauge(
             "rentgate_database_connections_in_use",
             "Connections of this process's pool that are in use.",
@@ -161,6 +171,8 @@ class Metrics:
             self._accounts,
             self._webhooks_due,
             self._oldest_webhook,
+            self._below_balance_mark,
+            self._balance_reading_age,
         ]
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -211,6 +223,8 @@ class Metrics:
         look_age: float,
         deliveries_due: int,
         oldest_delivery: float,
+        below_balance_mark: int,
+        oldest_balance_reading: float,
     ) -> None:
         """Note how all tenants stand; only a process that measures it shows it.
 
@@ -221,6 +235,8 @@ class Metrics:
             look_age: seconds since the account seen least recently was seen.
             deliveries_due: webhook deliveries that are due.
             oldest_delivery: seconds for which the oldest of them has been.
+            below_balance_mark: accounts whose balance is below their mark.
+            oldest_balance_reading: seconds since the balance that was read least recently was read.
         """
         for state, count in operations.items():
             self._operations.labels(state).set(count)
@@ -230,6 +246,8 @@ class Metrics:
         self._look_age.set(look_age)
         self._webhooks_due.set(deliveries_due)
         self._oldest_webhook.set(oldest_delivery)
+        self._below_balance_mark.set(below_balance_mark)
+        self._balance_reading_age.set(oldest_balance_reading)
         while self._unmeasured:
             self._registry.register(self._unmeasured.pop())
 

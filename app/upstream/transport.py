@@ -1,7 +1,7 @@
 """The one seam to the network: a GET that is sent at most once, and tells whether it was sent at all.
 
-The account's key stands in the URL, so nothing of the HTTP library leaves this module: not its exceptions
-(they hold the request), not its loggers (they write the URL).
+The account's key stands in the URL or in a header, so nothing of the HTTP library leaves this module: not its
+exceptions (they hold the request), not its loggers (they write the URL).
 """
 
 from __future__ import annotations
@@ -76,10 +76,30 @@ class Transport:
         Raises:
             CallFailed: not_sent or unknown; never refused, which only the body can tell.
         """
-        sending = _Sending(send_by)
+        return await self._call(method, _Sending(send_by), parameters={"method": method, **parameters})
+
+    async def get_with_headers(self, name: str, headers: Mapping[str, str]) -> bytes:
+        """The body that the URL itself answers with, asked with these headers, the account's key among them.
+
+        Args:
+            name: what the call is known by.
+
+        Raises:
+            CallFailed: as `get`.
+        """
+        return await self._call(name, _Sending(None), headers=headers)
+
+    async def _call(
+        self,
+        method: str,
+        sending: _Sending,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange({"method": method, **parameters}, sending)
+                return await self._exchange(parameters, headers, sending)
         except RentgateError as error:
             failure = error
         except _TooLate:
@@ -102,9 +122,11 @@ class Transport:
         # Raised out here, so that the new exception has no tie to one that knows the URL.
         raise CallFailed(Outcome.UNKNOWN if sending.began else Outcome.NOT_SENT, failure, method)
 
-    async def _exchange(self, parameters: Mapping[str, str], sending: _Sending) -> bytes:
+    async def _exchange(
+        self, parameters: Mapping[str, str] | None, headers: Mapping[str, str] | None, sending: _Sending
+    ) -> bytes:
         async with self._client.stream(
-            "GET", self._url, params=parameters, extensions={"trace": sending}
+            "GET", self._url, params=parameters, headers=headers, extensions={"trace": sending}
         ) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                 raise UpstreamBusy("The upstream limits its calls.", retry_after=_wanted_pause(response))

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.row_level_security import WORKER, allow, fence
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

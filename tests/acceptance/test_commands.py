@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from app import migrate
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
+from tests.balance_server import BalanceServer
 from tests.conftest import PROJECT
 from tests.processes import done
 from tests.served import ServedSandbox
@@ -39,7 +40,10 @@ def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
 def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:
     done = rentgate("doctor", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
-    checked = "settings", "database", "migrations", "least privilege", "vault", "upstream", "redis", "issuer"
+    checked = (
+        *("settings", "database", "migrations", "least privilege", "vault"),
+        *("upstream", "balance", "redis", "issuer"),
+    )
     for name in checked:
         assert f"ok   {name}" in done.stdout
     assert settings["RENTGATE_VAULT_KEY"] not in done.stdout
@@ -50,7 +54,9 @@ def test_doctor_says_what_to_mend(settings: dict[str, str], postgres: str) -> No
     assert away.returncode == 1
     assert "bad  upstream" in away.stdout
     assert "to mend:" in away.stdout
+    assert "ok   balance: RENTGATE_BALANCE_URL is empty" in away.stdout
     alone = {
+        "RENTGATE_BALANCE_URL": "http://localhost:1/balance",
         "RENTGATE_REDIS_URL": "redis://:hunter2@127.0.0.1:1",
         "RENTGATE_JWT_JWKS_URL": "http://127.0.0.1:1/keys",
         "RENTGATE_JWT_ISSUER": "https://login.example",
@@ -58,6 +64,8 @@ def test_doctor_says_what_to_mend(settings: dict[str, str], postgres: str) -> No
     }
     without = rentgate("doctor", **{**settings, **alone})
     assert without.returncode == 1
+    assert "bad  balance" in without.stdout
+    assert "RENTGATE_BALANCE_URL" in without.stdout
     assert "bad  redis" in without.stdout
     assert "bad  issuer" in without.stdout
     assert "hunter2" not in without.stdout + without.stderr
@@ -69,6 +77,15 @@ def test_doctor_says_what_to_mend(settings: dict[str, str], postgres: str) -> No
     missing = rentgate("doctor", **no_key)
     assert missing.returncode == 1
     assert "RENTGATE_VAULT_KEY has to be set" in missing.stdout
+
+
+def test_doctor_says_where_balances_are_read(settings: dict[str, str]) -> None:
+    with BalanceServer() as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        done = rentgate("doctor", **settings, RENTGATE_BALANCE_URL=url)
+        assert done.returncode == 0, done.stdout
+        assert "ok balance: localhost, another host than the upstream's" in " ".join(done.stdout.split())
+        assert [asked.headers.get("apikey") for asked in server.asked] == [None]
 
 
 def _as_superuser(postgres: str, settings: dict[str, str]) -> str:
@@ -101,12 +118,19 @@ def test_tenants_and_keys_from_the_shell(settings: dict[str, str], tmp_path: Pat
     assert "10.00" in listed
     token = rentgate("key", "create", tenant_id, "ci", "--scope", "rentals:read", **settings).stdout.strip()
     added = rentgate(
-        "key", "add-upstream", tenant_id, "main", **settings, SMSPVA_API_KEY="shell-upstream-key-0001"
+        *("key", "add-upstream", tenant_id, "main", "--low-balance-below", "12.5"),
+        **settings,
+        SMSPVA_API_KEY="shell-upstream-key-0001",
     )
     assert added.returncode == 0, added.stderr
     assert "shell-upstream-key" not in added.stdout
     keys = rentgate("key", "list", tenant_id, **settings).stdout
     assert "…0001" in keys
+    assert "12.50" in keys
+    for wrong in ("-1", "much", "NaN"):
+        mark = f"--low-balance-below={wrong}"
+        refused = rentgate("key", "add-upstream", tenant_id, "b", mark, **settings, SMSPVA_API_KEY="k" * 20)
+        assert refused.returncode == 2
     with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
         with gateway.client(token) as client:
             assert ok(client.get("/me"))["scopes"] == ["rentals:read"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from app.tenants.tokens import token_prefix
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
 from tests.acceptance.test_commands import rentgate
+from tests.balance_server import Asked, BalanceServer, Reply
 from tests.canaries import Canary, files_under, found_in, tables_of
 from tests.conftest import new_vault_key
 from tests.receiver import Receiver, receiving
@@ -38,6 +40,12 @@ def new_key(name: str) -> Canary:
     return Canary(name, f"{secrets.token_urlsafe(15)}{ODD}{secrets.token_urlsafe(15)}")
 
 
+def echoed(asked: Asked) -> Reply:
+    """A refusal that repeats the whole request, key and all."""
+    error = {"type": "Odd", "description": str(asked.headers)}
+    return Reply(json.dumps({"statusCode": 400, "error": error}).encode())
+
+
 @dataclass(slots=True)
 class Journey:
     """A gateway with its own Postgres, and all that it said to anybody."""
@@ -45,6 +53,7 @@ class Journey:
     folder: Path
     sandbox: ServedSandbox
     receiver: Receiver
+    balances: BalanceServer
     admin_token: Canary
     vault_key: Canary
     upstream_key: Canary
@@ -65,6 +74,9 @@ class Journey:
             "RENTGATE_ADMIN_TOKEN": self.admin_token.text,
             "RENTGATE_UPSTREAM_URL": self.sandbox.url,
             "RENTGATE_UPSTREAM_TIMEOUT": "1",
+            "RENTGATE_BALANCE_URL": self.balances.url,
+            "RENTGATE_BALANCE_RATE": "0",
+            "RENTGATE_BALANCE_INTERVAL": "0.5",
             "RENTGATE_LOG_LEVEL": "DEBUG",
             "RENTGATE_WEBHOOK_ALLOW_PRIVATE": "true",
         }
@@ -105,10 +117,12 @@ class Journey:
 @pytest.fixture
 def journey(tmp_path: Path) -> Iterator[Journey]:
     options = SandboxOptions(activation_seconds=0.2, sms_seconds=0.3, stock=10_000)
-    with ServedSandbox(options) as sandbox, receiving() as receiver:
+    with ServedSandbox(options) as sandbox, receiving() as receiver, BalanceServer(echoed) as balances:
         admin_token = Canary("admin token", "admin-" + secrets.token_urlsafe(24), shown_last=0)
         vault_key = Canary("vault key", new_vault_key(), shown_last=0)
-        yield Journey(tmp_path, sandbox, receiver, admin_token, vault_key, new_key("upstream key"))
+        upstream_key = new_key("upstream key")
+        yield Journey(tmp_path, sandbox, receiver, balances, admin_token, vault_key, upstream_key)
+        assert balances.asked_for(upstream_key.text)
 
 
 @pytest.mark.parametrize("form", new_key("any").forms())

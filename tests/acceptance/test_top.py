@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.acceptance.test_review import in_review
+from tests.balance_server import BalanceServer, Reply
 from tests.conftest import PROJECT
 from tests.served import ServedSandbox
 
@@ -51,9 +52,14 @@ def line_of(text: str, start: str) -> list[str]:
 def test_once_tells_how_all_stands_and_no_secret(
     settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
-    with running_gateway(tmp_path / "log", **settings, **PACE) as gateway:
+    with (
+        BalanceServer(lambda _: Reply.balance("18.45")) as balances,
+        running_gateway(tmp_path / "log", **settings, **PACE, RENTGATE_BALANCE_URL=balances.url) as gateway,
+    ):
         with gateway.client(ADMIN_TOKEN) as admin:
             tenant = Tenant.create(gateway.client, admin, sandbox, name="[bold]A  [/x]")
+            key = f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}"
+            eventually(lambda: ok(tenant.http.get(key))["balance"], bool)
             hook = {"url": "https://one.example/hook", "events": ["*"]}
             webhook = ok(tenant.http.post("/webhooks", json=hook), 201)
             ok(tenant.http.patch(f"/webhooks/{webhook['id']}", json={"status": "disabled"}))
@@ -68,6 +74,9 @@ def test_once_tells_how_all_stands_and_no_secret(
             assert line_of(text, "pace left, all accounts")[:2] == ["no", "limit"]
             account = line_of(text, tenant.upstream_key_id)
             assert account[:5] == ["[bold]A", "[/x]", "sandbox", "active", "3"]
+            assert account[-2] == "18.45"
+            ok(tenant.http.patch(key, json={"low_balance_below": "20"}))
+            assert line_of(once(settings), tenant.upstream_key_id)[-4:-1] == ["18.45", "<", "20.00"]
             left, burst = account[-1].split("/")
             assert 0 < float(left) < float(burst) == 5000
             for secret in (tenant.upstream_key, tenant.token, ADMIN_TOKEN, webhook["secret"]):
@@ -86,7 +95,7 @@ def test_looks_that_nobody_makes_are_late(
             assert line_of(text, "looks late ")[0] == "2"
             together, longest = line_of(text, "looks late, together")[1], line_of(text, "looks late ")[1]
             assert float(together) > float(longest) > 0
-            assert float(line_of(text, first.upstream_key_id)[-3]) > 0
+            assert float(line_of(text, first.upstream_key_id)[-4]) > 0
             assert text.index(first.upstream_key_id) < text.index(second.upstream_key_id)
             short = once(settings, "--limit", "1")
             assert second.upstream_key_id not in short

@@ -17,6 +17,7 @@ from uuid import uuid4
 import psycopg
 import sqlalchemy as sa
 
+from app.accounts import balances
 from app.audit import repository as audit
 from app.audit.repository import AuditFilter
 from app.database import PLATFORM, WORKER, Database, new_id
@@ -36,6 +37,7 @@ from app.sync.watching import NOTE_SECONDS
 from app.tenants import service as tenants
 from app.values import Period, PeriodUnit
 from app.worker import Worker
+from tests.balance_server import BalanceServer, Reply
 from tests.integration.conftest import House, OpenHouse
 
 LARGE = {
@@ -48,6 +50,8 @@ LARGE = {
     "idempotency_keys",
     "spending_holds",
     "account_looks",
+    "account_balances",
+    "balance_readings",
     "api_keys",
     "upstream_keys",
     "webhooks",
@@ -65,6 +69,9 @@ insert into upstream_keys (tenant_id, id, label, ciphertext, fingerprint, last_f
     select tenant_id, key_id, 'x', '', decode(md5(n::text), 'hex'), '', false, now() from somebody;
 insert into account_looks (tenant_id, upstream_key_id, due_at)
     select tenant_id, key_id, now() + interval '1 day' from somebody;
+update account_balances set due_at = now() + interval '1 day', read_at = now(), amount = 1;
+insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amount)
+    select tenant_id, key_id, now() - s * interval '1 h', now(), 1 from somebody, generate_series(1, 10) s;
 insert into api_keys (tenant_id, id, name, prefix, token_hash, scopes)
     select tenant_id, gen_random_uuid(), 'x', 'rg_', decode(md5(n || '/' || s), 'hex'), '{{}}'
     from somebody, generate_series(1, 5) s;
@@ -206,6 +213,12 @@ async def everything(house: House) -> None:
     await within(lambda c: idempotency.claim(c, tenant_id, "key", b"request", 60))
     await within(lambda c: tenants.list_api_keys(c, tenant_id, limit=51, before=before))
     await within(lambda c: services.vault.listed(c, tenant_id, limit=51, before=before))
+    await within(lambda c: balances.set_mark(c, caller, house.key_id, Decimal(20)))
+    await within(lambda c: balances.of_accounts(c, tenant_id, [house.key_id, before]))
+    assert services.balances
+    for _ in range(2):
+        await services.balances.step()
+        await services.balances.idle()
     async with house.database.transaction(PLATFORM) as connection:
         await tenants.list_tenants(connection, limit=51, before=before)
         _, token = await _key(house)
@@ -224,6 +237,7 @@ async def everything(house: House) -> None:
     await worker._prolong_by_plan()
     async with house.database.transaction(WORKER) as connection:
         await idempotency.delete_old(connection)
+        await balances.delete_old(connection)
 
 
 async def _key(house: House) -> Any:
@@ -235,7 +249,12 @@ async def _key(house: House) -> Any:
 
 def test_no_query_reads_a_large_table_whole(open_house: OpenHouse, superuser_url: str) -> None:
     async def scenario() -> dict[str, Any]:
-        async with open_house() as house:
+        with BalanceServer() as server:
+            return await worked(server)
+
+    async def worked(server: BalanceServer) -> dict[str, Any]:
+        async with open_house(balance_url=server.url, balance_rate=100) as house:
+            server.replies[house.api_key] = Reply.balance("10.5")
             with psycopg.connect(superuser_url, autocommit=True) as connection:
                 connection.execute(FILL)
                 connection.execute("analyze")
@@ -252,6 +271,7 @@ def test_no_query_reads_a_large_table_whole(open_house: OpenHouse, superuser_url
         "insert into events",
         "insert into audit_logs",
         "update money_lanes",
+        "update account_balances",
     ):
         assert any(postponed in statement for statement in found), postponed
     whole: dict[str, set[str]] = {}

@@ -122,6 +122,8 @@ def counted() -> Metrics:
         look_age=0.0,
         deliveries_due=0,
         oldest_delivery=0.0,
+        below_balance_mark=0,
+        oldest_balance_reading=0.0,
     )
     made.operation_settled("create", "failed", 0.1)
     made.webhook("delivered", 0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
+from app.settings import BALANCE_URL, Settings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -102,3 +102,36 @@ def test_an_issuers_keys_may_come_over_http_on_loopback(url: str) -> None:
 def test_an_issuers_keys_come_from_nowhere_else(url: str) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({**ISSUER, "jwt_jwks_url": url})
+
+
+def test_the_balance_is_read_at_the_provider_only_for_the_providers_own_accounts() -> None:
+    assert Settings(_env_file=None).balance_url == BALANCE_URL
+    elsewhere = Settings(_env_file=None, upstream_url="http://127.0.0.1:1/rent.php")
+    assert elsewhere.balance_url == ""
+    both = Settings(_env_file=None, upstream_url="http://a/rent.php", balance_url="http://a/balance")
+    assert both.balance_url == "http://a/balance"
+    assert Settings(_env_file=None, balance_url="").balance_url == ""
+
+
+def test_a_balance_url_that_is_set_to_nothing_turns_it_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("RENTGATE_BALANCE_URL=\nRENTGATE_UPSTREAM_RATE=\n")
+    assert Settings(_env_file=file).balance_url == ""
+    assert Settings(_env_file=file).upstream_rate == 0.25
+    monkeypatch.setenv("RENTGATE_BALANCE_URL", "https://b.example/balance")
+    assert Settings(_env_file=file).balance_url == "https://b.example/balance"
+    monkeypatch.setenv("rentgate_balance_url", "")
+    monkeypatch.delenv("RENTGATE_BALANCE_URL")
+    file.write_text("RENTGATE_BALANCE_URL=https://c.example/balance\n")
+    assert Settings(_env_file=file).balance_url == ""
+    assert Settings(_env_file=None).balance_url == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["balance", "ftp://a/b", "https://", "//a/b", "https://a:b@c/d", "https://[::1/b", "https://a:x/b"]
+)
+def test_a_balance_url_that_can_not_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"balance_url": url})

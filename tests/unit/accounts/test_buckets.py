@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,3 +145,18 @@ def test_the_first_turn_after_a_hold_off_comes_when_it_ends() -> None:
     assert bucket.take(limit, 110.0)[1] == 50.0
     assert bucket.take_spare(limit, 110.0)[1] == 50.0
     assert bucket.take(limit, 160.0)[1] == 0.0
+
+
+def test_where_no_caller_comes_the_background_gets_every_token_in_its_time() -> None:
+    limit = Limit(0.1, 1.0)
+    bucket, wait = full(limit, 0.0).take_spare(limit, 0.0)
+    assert wait == 0.0
+    now, calls = 0.0, []
+    for _ in range(5):
+        now += 3.0  # it asks too early, and is told when to come
+        bucket, wait = bucket.take_spare(limit, now)
+        now += wait + 1e-6
+        bucket, wait = bucket.take_spare(limit, now)
+        assert wait == 0.0
+        calls.append(now)
+    assert calls == pytest.approx([10, 20, 30, 40, 50], abs=0.01)

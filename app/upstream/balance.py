@@ -1,0 +1,154 @@
+"""What is left on an account: the one call that goes to the provider's other host, with the key in a header.
+
+`GET https://api.smspva.com/activation/balance` with the header `apikey: KEY` answers
+`{"statusCode": 200, "data": {"balance": "10.5"}}`, the balance as text or as a number, and errors
+`{"statusCode": …, "error": {"type", "description"}}` (the provider's own client and its API pages).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from app.errors import (
+    RentgateError,
+    UpstreamBadResponse,
+    UpstreamBusy,
+    UpstreamKeyRejected,
+    UpstreamRefusal,
+    UpstreamRefusedError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome, cleaned
+from app.upstream.scalars import Unreadable
+from app.upstream.transport import AWAY_SECONDS, Transport
+
+METHOD = "balance"
+"""What the call is named beside the methods of rent.php, which has none for it."""
+
+_PLACES = Decimal("0.0001")
+_WHOLE_DIGITS = 10
+"""What the database holds of an amount: NUMERIC(14, 4)."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+
+
+class BalanceClient:
+    """Asks for balances through a transport to their URL."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def balance(self, api_key: str) -> Decimal:
+        """What is left on the account, in US dollars with four decimals; below 0 if it owes.
+
+        Raises:
+            CallFailed: it could not be read.
+        """
+        body = await self._transport.get_with_headers(METHOD, {"apikey": api_key})
+        try:
+            return read_balance(body, api_key)
+        except RentgateError as error:
+            failure = error
+        outcome = Outcome.UNKNOWN if isinstance(failure, UpstreamBadResponse) else Outcome.REFUSED
+        raise CallFailed(outcome, failure, METHOD)
+
+    async def reach(self) -> str:
+        """Ask without a key: what the host says to that.
+
+        Raises:
+            RentgateError: the host can't be reached.
+        """
+        try:
+            await self._transport.get_with_headers(METHOD, {})
+        except CallFailed as failure:
+            if failure.outcome is Outcome.NOT_SENT or isinstance(failure.error, UpstreamTimeout):
+                raise failure.error from None
+            return failure.error.detail
+        return "It answers."
+
+
+def read_balance(body: bytes, api_key: str | None = None) -> Decimal:
+    """The balance that an answer tells, rounded half up to four decimals.
+
+    Args:
+        api_key: what the call was made with, to be cleaned out of what is kept of a refusal.
+
+    Raises:
+        UpstreamBadResponse: it is not the promised JSON, or tells no amount that the database holds.
+        RentgateError: the answer is a refusal, by its own status.
+    """
+    try:
+        answer = _parsed(body)
+        status, error = _status(answer.get("statusCode", 200)), answer.get("error")
+        if status == 200 and not error:
+            return _amount(_member(answer.get("data"), "balance"))
+    except Unreadable as unreadable:
+        failure: RentgateError = UpstreamBadResponse(f"The upstream's answer can't be read: {unreadable}.")
+    else:
+        failure = _refusal(status, error, api_key)
+    raise failure
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(body.decode("utf-8-sig"), parse_float=_decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        raise Unreadable("the answer is not JSON") from None
+    if not isinstance(answer, dict):
+        raise Unreadable("the answer is no object")
+    return answer
+
+
+def _decimal(written: str) -> Decimal | None:
+    """A number of any size, exactly; None for one beyond what a Decimal can be."""
+    try:
+        return Decimal(written)
+    except InvalidOperation:
+        return None
+
+
+def _member(data: Any, name: str) -> Any:
+    if not isinstance(data, dict):
+        raise Unreadable("data is no object")
+    return data.get(name)
+
+
+def _status(value: Any) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"[1-5][0-9]{2}", str(value)[:4]):
+        raise Unreadable("statusCode is no status")
+    return int(str(value))
+
+
+def _amount(value: Any) -> Decimal:
+    """An amount of any number of decimals; a number with an exponent is compared by it, never written out."""
+    if isinstance(value, str):
+        value = _decimal(value.strip()) if _NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Unreadable("balance is no amount")
+    amount = Decimal(value)
+    if amount and amount.adjusted() >= _WHOLE_DIGITS:
+        raise Unreadable("balance is out of range")
+    rounded = amount.quantize(_PLACES, ROUND_HALF_UP)
+    if abs(rounded) >= 10**_WHOLE_DIGITS:
+        raise Unreadable("balance is out of range")
+    return rounded or abs(rounded)  # of "-0" only the amount counts
+
+
+def _refusal(status: int, error: Any, api_key: str | None) -> RentgateError:
+    """The error that fits a status in an answer; the error's own words are kept, cleaned."""
+    words = [error.get("type"), error.get("description")] if isinstance(error, dict) else [error]
+    text = ": ".join(word for word in words if isinstance(word, str))
+    said = UpstreamRefusal(METHOD, cleaned(text, api_key))
+    if status in (401, 403):
+        return UpstreamKeyRejected(upstream=said)
+    if status == 429:
+        return UpstreamBusy("The upstream limits its calls.", upstream=said, retry_after=BUSY_SECONDS)
+    if status >= 500:
+        detail = f"The upstream answered with status {status}."
+        return UpstreamUnavailable(detail, upstream=said, retry_after=AWAY_SECONDS)
+    return UpstreamRefusedError(f"The upstream refused: {said.message or 'without a reason'}", upstream=said)
