@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
+from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +24,31 @@ from app.vault.models import upstream_keys
 _RANKS = tuple(HealthStatus)
 
 
+class HealthProblem(BaseModel):
+    """What can't be read: a field of what an upstream method answers, or with null the whole answer."""
+
+    method: str
+    field: str | None
+    message: str
+
+
+class AccountHealth(BaseModel):
+    """How well the account can be read. `degraded`: something was set aside in the newest answer of a method.
+    `failing`: its orders could not be read three times in a row. `ok` again after three clean answers.
+    """
+
+    status: Literal["ok", "degraded", "failing"]
+    since: datetime
+    problem: HealthProblem | None
+
+
+class HealthChange(BaseModel):
+    """An upstream account turned bad or well again."""
+
+    upstream_key_id: UUID
+    health: AccountHealth
+
+
 @dataclass(frozen=True, slots=True)
 class KeptHealth:
     """The health of an account, and since when its status is what it is; None if that never changed."""
@@ -30,15 +56,11 @@ class KeptHealth:
     health: Health
     since: datetime | None
 
-    def shown(self) -> dict[str, Any]:
-        """The health as callers read it."""
-        problem = self.health.worst
-        return {
-            "status": self.health.status.value,
-            "since": None if self.since is None else self.since.isoformat(),
-            "problem": problem
-            and {"method": problem.method, "field": problem.field, "message": problem.message},
-        }
+    def shown(self, made_at: datetime) -> AccountHealth:
+        """The health as callers read it, of an account that was stored at `made_at`."""
+        worst = self.health.worst
+        problem = worst and HealthProblem(method=worst.method, field=worst.field, message=worst.message)
+        return AccountHealth(status=self.health.status.value, since=self.since or made_at, problem=problem)
 
 
 WELL = KeptHealth(Health(), None)
@@ -82,7 +104,11 @@ async def change(
         .returning(account_health.c.since)
     )
     if changes:
-        _announce(connection, caller, upstream_key_id, before.health, KeptHealth(after, saved.scalar()))
+        since: datetime = saved.scalar_one()
+        shown = KeptHealth(after, since).shown(since)
+        _announce(
+            connection, caller, HealthChange(upstream_key_id=upstream_key_id, health=shown), before.health
+        )
     return after
 
 
@@ -142,14 +168,12 @@ def _of_key() -> sa.ColumnElement[bool]:
     )
 
 
-def _announce(
-    connection: AsyncConnection, caller: Caller, upstream_key_id: UUID, before: Health, now: KeptHealth
-) -> None:
-    worse = _RANKS.index(now.health.status) > _RANKS.index(before.status)
-    if worse or now.health.status is HealthStatus.OK:
+def _announce(connection: AsyncConnection, caller: Caller, change: HealthChange, before: Health) -> None:
+    now = HealthStatus(change.health.status)
+    worse = _RANKS.index(now) > _RANKS.index(before.status)
+    if worse or now is HealthStatus.OK:
         event = EventType.UPSTREAM_KEY_DEGRADED if worse else EventType.UPSTREAM_KEY_RECOVERED
-        data = {"upstream_key_id": str(upstream_key_id), "health": now.shown()}
-        events.emit(connection, caller, event, data)
+        events.emit(connection, caller, event, change.model_dump(mode="json"))
 
 
 async def _locked(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> KeptHealth | None:

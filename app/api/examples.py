@@ -103,6 +103,7 @@ _UPSTREAM_KEY = {
     "status": "active",
     "created_at": _AT,
     "last_used_at": _AT,
+    "health": {"status": "ok", "since": _AT, "problem": None},
     "balance": {**_money("84.20"), "read_at": _AT},
     "low_balance_below": _money("20.00"),
 }
@@ -192,7 +193,7 @@ EXAMPLES: dict[str, Any] = {
             "spent": _money("11.55"),
         },
     },
-    "MessageFeed": {"items": [_MESSAGE], "next_cursor": "eyJtIjoxfQ", "has_more": False},
+    "MessageFeed": {"items": [_MESSAGE], "next_cursor": "eyJtIjoxfQ", "has_more": False, "synced_at": _AT},
     "NewApiKey": {**_API_KEY, "token": "rg_jWksNywcQ6nXc4SQP6cyCEmDgWSsyAMn15fMz5LRJ6e4TOGkC"},
     "NewPlatformKey": {**_PLATFORM_KEY, "token": "rgp_kWxTznbdR7oYd5TRQ7dzDFnEhXTtzBNo26gNz6MSK7f5UPHlD"},
     "NewWebhook": {**_WEBHOOK, "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
@@ -289,6 +290,22 @@ EXAMPLES: dict[str, Any] = {
         "type": "upstream_key.rejected",
         "timestamp": _AT,
         "data": {"upstream_key_id": _ACCOUNT_ID},
+    },
+    "HealthEvent": {
+        "type": "upstream_key.degraded",
+        "timestamp": _AT,
+        "data": {
+            "upstream_key_id": _ACCOUNT_ID,
+            "health": {
+                "status": "degraded",
+                "since": _AT,
+                "problem": {
+                    "method": "orders",
+                    "field": "data[].lastonline",
+                    "message": "data[].lastonline of orders can't be read: it holds a text.",
+                },
+            },
+        },
     },
     "LowBalanceEvent": {
         "type": "upstream_key.balance_low",

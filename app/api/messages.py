@@ -86,7 +86,7 @@ async def list_messages(
         async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
                 raise RentalNotFound
-            synced_at = await rentals.messages_synced_at(connection, caller.tenant_id, rental_id)
+            state = await rentals.messages_state(connection, caller.tenant_id, rental_id)
             if newest_first:
                 rows = await messages.newest(
                     connection, caller.tenant_id, rental_id, scope=wanted, before=place, limit=limit + 1
@@ -109,7 +109,7 @@ async def list_messages(
             items=items,
             next_cursor=encoded(FEED, last),
             has_more=len(rows) > limit,
-            synced_at=synced_at,
+            synced_at=state.synced_at,
         )
 
     asked = f"sms {scope} {order} {limit} {cursor}"

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, StrictBool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import balances, schedule
+from app.accounts import balances, health_records, schedule
 from app.accounts.balances import UNKNOWN, AccountBalance
+from app.accounts.health_records import WELL, AccountHealth, KeptHealth
 from app.api.auth import Require
 from app.api.fields import DecimalText, Name, RequestBody, dollars
 from app.api.idempotency import IdempotentRoute, keep_answer
@@ -86,19 +87,27 @@ class UpstreamKeyOut(BaseModel):
     status: Literal["active", "rejected"]
     created_at: datetime
     last_used_at: datetime | None
+    health: AccountHealth
     balance: Balance | None
     low_balance_below: Money | None
 
     @classmethod
-    def of(cls, key: UpstreamKey, balance: AccountBalance) -> Self:
+    def of(cls, key: UpstreamKey, balance: AccountBalance, health: KeptHealth = WELL) -> Self:
         """A key as callers read it."""
         stored = {name: getattr(key, name) for name in cls.model_fields if hasattr(key, name)}
-        return cls(**stored, balance=balance.shown, low_balance_below=Money.of(balance.low_balance_below))
+        return cls(
+            **stored,
+            health=health.shown(key.created_at),
+            balance=balance.shown,
+            low_balance_below=Money.of(balance.low_balance_below),
+        )
 
     @classmethod
     async def read(cls, connection: AsyncConnection, tenant_id: UUID, key: UpstreamKey) -> Self:
-        """A key that was read in this transaction, with its account's balance."""
-        return cls.of(key, await balances.of_account(connection, tenant_id, key.id))
+        """A key that was read in this transaction, with its account's balance and health."""
+        health = await health_records.of_accounts(connection, tenant_id, [key.id])
+        balance = await balances.of_account(connection, tenant_id, key.id)
+        return cls.of(key, balance, health.get(key.id, WELL))
 
 
 class UpstreamKeyList(Page[UpstreamKeyOut]):
@@ -154,9 +163,14 @@ async def list_upstream_keys(
     before = after_id(CURSOR, cursor)
     async with services.database.transaction(Access.tenant(tenant_id)) as connection:
         found = await services.vault.listed(connection, tenant_id, limit=limit + 1, before=before)
-        known = await balances.of_accounts(connection, tenant_id, [key.id for key in found])
+        ids = [key.id for key in found]
+        known = await balances.of_accounts(connection, tenant_id, ids)
+        health = await health_records.of_accounts(connection, tenant_id, ids)
     return UpstreamKeyList(
-        items=[UpstreamKeyOut.of(key, known.get(key.id, UNKNOWN)) for key in found[:limit]],
+        items=[
+            UpstreamKeyOut.of(key, known.get(key.id, UNKNOWN), health.get(key.id, WELL))
+            for key in found[:limit]
+        ],
         next_cursor=next_cursor(CURSOR, found, limit, lambda key: key.id),
     )
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel
 
 from app.accounts.balances import LowBalance
+from app.accounts.health_records import HealthChange
 from app.api.webhooks import WebhookOut
 from app.messages.schemas import Message
 from app.rentals.schemas import Rental
@@ -81,6 +82,14 @@ class RejectedKeyEvent(BaseModel):
     data: RejectedKey
 
 
+class HealthEvent(BaseModel):
+    """Something in an account's answers can't be read any more, or everything in them can be again."""
+
+    type: Literal["upstream_key.degraded", "upstream_key.recovered"]
+    timestamp: datetime
+    data: HealthChange
+
+
 class LowBalanceEvent(BaseModel):
     """An account's balance fell below its mark, or the mark was raised above it."""
 
@@ -123,6 +132,19 @@ async def on_upstream_key_rejected(
     body: RejectedKeyEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
 ) -> Response:
     """Answer 2xx within 15 seconds. Verify the key, or store another secret, and it is used again."""
+    raise NotImplementedError
+
+
+@router.post(
+    "upstream_key_health",
+    operation_id="on_upstream_key_health",
+    status_code=204,
+    summary="An account can be read worse or well again",
+)
+async def on_upstream_key_health(
+    body: HealthEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
+) -> Response:
+    """Answer 2xx within 15 seconds. What can be read is used meanwhile; `problem` tells what can't be."""
     raise NotImplementedError
 
 

@@ -84,6 +84,8 @@ upstream_orders = sa.Table(
     sa.Column("missed_looks", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("status", sa.Text, nullable=False, server_default="listed"),
     sa.Column("messages_read_at", Timestamp),
+    sa.Column("messages_failed_at", Timestamp),
+    sa.Column("messages_error", sa.Text),
     sa.Column("wanted_until", Timestamp),
     sa.Column("began_at", Timestamp),
     sa.Column("end_outdated", sa.Boolean, nullable=False, server_default=sa.false()),

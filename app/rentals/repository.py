@@ -351,7 +351,8 @@ async def save_order(
 
 _MESSAGES_READ = sa.text("""
     update upstream_orders o
-    set messages_read_at = clock_timestamp() - make_interval(secs => s.seconds_ago)
+    set messages_read_at = clock_timestamp() - make_interval(secs => s.seconds_ago),
+        messages_failed_at = null, messages_error = null
     from jsonb_to_recordset(:reads) s
         (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
     where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
@@ -379,36 +380,63 @@ async def note_messages_read(connection: AsyncConnection, reads: Iterable[Messag
         await connection.execute(_MESSAGES_READ, {"reads": rows})
 
 
-async def messages_synced_at(
-    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID
-) -> datetime | None:
-    """When all messages of a rental were last read; None if those of one of its orders never were."""
-    row = (await connection.execute(_synced(tenant_id, rental_id))).one()
-    synced_at: datetime | None = row.synced_at
-    return synced_at
+async def note_messages_failure(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, code: str | None
+) -> None:
+    """Note that none of an order's messages could be read just now, by the error's code; with None that some
+    could.
+    """
+    await connection.execute(
+        upstream_orders.update()
+        .where(
+            upstream_orders.c.tenant_id == tenant_id,
+            upstream_orders.c.upstream_key_id == upstream_key_id,
+            upstream_orders.c.upstream_order_id == order_id,
+        )
+        .values(messages_error=code, messages_failed_at=None if code is None else sa.func.clock_timestamp())
+    )
 
 
-async def messages_read_ago(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> float | None:
-    """Seconds since then."""
-    row = (await connection.execute(_synced(tenant_id, rental_id))).one()
-    ago: float | None = row.ago
-    return ago
+@dataclass(frozen=True, slots=True)
+class MessagesState:
+    """How well a rental's messages can be read.
+
+    Attributes:
+        synced_at: when all of them were last read; None if those of one of its orders never were.
+        read_ago: seconds since then.
+        failed_ago: seconds since none of them could be read the last time; None if some could.
+        error_code: why not.
+    """
+
+    synced_at: datetime | None
+    read_ago: float | None
+    failed_ago: float | None
+    error_code: str | None
 
 
-def _synced(tenant_id: UUID, rental_id: UUID) -> sa.Select[Any]:
-    """Of the orders that are listed; of a rental that has none any more, of those that it had."""
+async def messages_state(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> MessagesState:
+    """How well a rental's messages can be read: of its listed orders, or if it has none any more, of all."""
     order = upstream_orders.c
     listed = sa.exists().where(
         order.tenant_id == tenant_id, order.rental_id == rental_id, order.status == "listed"
     )
-    never = sa.func.bool_or(order.messages_read_at.is_(None))
-    synced_at = sa.case((never, None), else_=sa.func.min(order.messages_read_at))
-    ago = sa.func.extract("epoch", sa.func.clock_timestamp() - synced_at).cast(sa.Double)
-    return sa.select(synced_at.label("synced_at"), ago.label("ago")).where(
+    never_read = sa.func.bool_or(order.messages_read_at.is_(None))
+    synced_at = sa.case((never_read, None), else_=sa.func.min(order.messages_read_at))
+    all_failed = sa.func.bool_and(order.messages_error.is_not(None))
+    now = sa.func.clock_timestamp()
+    query = sa.select(
+        synced_at,
+        sa.func.extract("epoch", now - synced_at).cast(sa.Double),
+        sa.case((all_failed, sa.func.extract("epoch", now - sa.func.max(order.messages_failed_at)))).cast(
+            sa.Double
+        ),
+        sa.case((all_failed, sa.func.max(order.messages_error))),
+    ).where(
         order.tenant_id == tenant_id,
         order.rental_id == rental_id,
         sa.or_(order.status == "listed", sa.and_(~listed, order.status != "replaced")),
     )
+    return MessagesState(*(await connection.execute(query)).one())
 
 
 async def want_messages(

@@ -48,6 +48,7 @@ _LISTED = Statement(
         upstream_orders.c.has_new_sms,
         sa.func.extract("epoch", _NOW - upstream_orders.c.messages_read_at).cast(sa.Double).label("read_ago"),
         sa.func.extract("epoch", upstream_orders.c.wanted_until - _NOW).cast(sa.Double).label("wanted_for"),
+        upstream_orders.c.messages_error.is_not(None).label("failed"),
     ).where(
         upstream_orders.c.tenant_id == sa.bindparam("tenant"),
         upstream_orders.c.upstream_key_id == sa.bindparam("account"),
@@ -81,6 +82,7 @@ async def learn(connection: AsyncConnection, watch: Watch) -> None:
             row.has_new_sms,
             None if row.read_ago is None else at - row.read_ago,
             at + (row.wanted_for or 0.0),
+            failed=row.failed,
         )
         for row in rows
         if row.rental_id is not None

@@ -54,13 +54,14 @@ class MessageReader:
             keep_on: asked before each; false when this look has to end.
 
         Returns:
-            what went wrong, by the rentals whose messages could not be read.
+            what went wrong, by the rentals of which no messages could be read.
 
         Raises:
             NotYet: the pace leaves no room now.
             RentgateError: none can be read.
         """
         failures: dict[UUID, RentgateError] = {}
+        read: set[UUID] = set()
         for reading in readings:
             if not await keep_on(reading):
                 break
@@ -71,8 +72,10 @@ class MessageReader:
             except RentgateError as error:
                 reading.tried_at = time.monotonic()
                 failures[reading.rental_id] = error
+                await self._note_failure(watch, reading, error)
                 log.info("messages.not_read", order_id=reading.order_id, code=error.code)
                 continue
+            read.add(reading.rental_id)
             if shown.content is not None and (seen := sightings([shown.content])):
                 async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
                     await _keep(connection, watch.account.tenant_id, reading.rental_id, seen)
@@ -80,7 +83,22 @@ class MessageReader:
                 watch.note_read(reading, shown.digest)
             else:
                 reading.tried_at, reading.digest = time.monotonic(), None
-        return failures
+            if reading.failed:
+                await self._note_failure(watch, reading, None)
+        return {rental_id: error for rental_id, error in failures.items() if rental_id not in read}
+
+    async def _note_failure(self, watch: Watch, reading: Reading, error: RentgateError | None) -> None:
+        """Note whether an order's messages can be read at all, for whoever asks for them at once."""
+        account = watch.account
+        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+            await repository.note_messages_failure(
+                connection,
+                account.tenant_id,
+                account.upstream_key_id,
+                reading.order_id,
+                None if error is None else error.code,
+            )
+        reading.failed = error is not None
 
 
 async def _keep(

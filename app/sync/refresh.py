@@ -189,14 +189,20 @@ class Refresher:
             RentgateError: a look was tried since, and failed.
         """
         state = await self._state(caller, key_id)
+        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            messages = await repository.messages_state(connection, caller.tenant_id, rental_id)
+        waited = time.monotonic() - began
         try:
-            return self._was_seen(state, began)
+            seen = self._was_seen(state, began)
         except RentgateError:
-            async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                read_ago = await repository.messages_read_ago(connection, caller.tenant_id, rental_id)
-            if _within(read_ago, time.monotonic() - began):
+            if _within(messages.read_ago, waited):
                 return True
             raise
+        if messages.error_code is None:
+            return seen
+        if _within(messages.failed_ago, max(waited, self._looker.intervals.busy)):
+            raise catalogue().get(messages.error_code, UpstreamUnavailable)()
+        return False
 
     async def _state(self, caller: Caller, upstream_key_id: UUID) -> schedule.LookState | None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

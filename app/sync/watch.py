@@ -33,6 +33,7 @@ class Reading:
         has_news: what the order's flag says.
         read_at: when they were last read; None if never.
         tried_at: when that last failed, or not all of them could be read; None if all were read since.
+        failed: none of them could be read the last time, and the database knows.
         troubled: something in the answers could not be read, and they have not been clean for long since.
         wanted_until: until when somebody waits for one.
         digest: of the answer that was taken in last.
@@ -46,6 +47,7 @@ class Reading:
     wanted_until: float
     digest: bytes | None = None
     tried_at: float | None = None
+    failed: bool = False
     troubled: bool = False
 
     def is_due(self, now: float) -> bool:

@@ -42,7 +42,7 @@ class SetAside:
             return f"{self.field} of {self.method} is missing."
         if self.kind == UNREADABLE:
             return f"The answer to {self.method} can't be read."
-        return f"{self.field} of {self.method} can't be read: it holds a value of the kind {self.kind!r}."
+        return f"{self.field} of {self.method} can't be read: it holds a {self.kind}."
 
 
 @dataclass(slots=True)

@@ -38,20 +38,26 @@ def upgrade() -> None:
         sa.Column("further_services", postgresql.JSONB(), server_default="[]", nullable=False),
     )
     op.add_column(
+        "upstream_orders", sa.Column("messages_failed_at", sa.TIMESTAMP(timezone=True), nullable=True)
+    )
+    op.add_column("upstream_orders", sa.Column("messages_error", sa.Text(), nullable=True))
+    op.add_column(
         "account_looks", sa.Column("archive_rows", sa.Integer(), server_default="0", nullable=False)
     )
     key = "tenant_id, upstream_key_id, upstream_order_id"
-    allow("upstream_orders", WORKER, f"select ({key}, messages_read_at); update (messages_read_at)")
+    changed = "messages_read_at, messages_failed_at, messages_error"
+    allow("upstream_orders", WORKER, f"select ({key}); update ({changed})")
 
 
 def downgrade() -> None:
     op.execute(f"drop policy {WORKER}_select on upstream_orders")
     op.execute(f"drop policy {WORKER}_update on upstream_orders")
     op.execute(f"revoke all on upstream_orders from {WORKER}")
-    op.execute(
-        f"revoke all (tenant_id, upstream_key_id, upstream_order_id, messages_read_at) on upstream_orders"
-        f" from {WORKER}"
+    columns = (
+        "tenant_id, upstream_key_id, upstream_order_id, messages_read_at, messages_failed_at, messages_error"
     )
+    op.execute(f"revoke all ({columns}) on upstream_orders from {WORKER}")
     op.drop_column("account_looks", "archive_rows")
-    op.drop_column("upstream_orders", "further_services")
+    for column in ("messages_error", "messages_failed_at", "further_services"):
+        op.drop_column("upstream_orders", column)
     op.drop_table("account_health")

@@ -199,6 +199,7 @@ ANSWER = b'{"status": 1, "data": []}'
         ("200 OK\r\nContent-Encoding:", ANSWER),
         ("200 OK\r\nContent-Type: text/html; charset=cp1251", ANSWER),
     ],
+    ids=["gzip", "deflate", "identity", "empty", "none"],
 )
 def test_one_layer_of_compression_is_unpacked(head: str, body: bytes) -> None:
     assert asyncio.run(call(answering(head, body))) == ANSWER

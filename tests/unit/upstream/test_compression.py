@@ -74,6 +74,7 @@ def test_what_is_packed_is_bounded_too() -> None:
 @pytest.mark.parametrize(
     "packed",
     [b"plain", gzip.compress(b"x")[:-4], gzip.compress(b"x")[:5], gzip.compress(b"x") * 2, b"\x1f\x8b"],
+    ids=["plain", "cut", "cut early", "twice", "head"],
 )
 def test_what_is_broken_or_has_more_behind_it_is_refused(packed: bytes) -> None:
     for step in (1, 1000):
