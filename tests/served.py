@@ -12,8 +12,31 @@ from types import TracebackType
 
 from app.cli.servers import bound, server
 from app.sandbox import SandboxOptions, create_sandbox
+from app.sandbox.forms.variations import Variation
 from app.sandbox.state import Sandbox
 from app.sandbox.world import Account
+
+READ_SO_FAR = frozenset(
+    {
+        Variation.STATUS_TEXT,
+        Variation.COUNTRIES_STATUS_0,
+        Variation.CONTENT_TYPE,
+        Variation.NUMBERS_AS_TEXT,
+        Variation.FLAGS_AS_NUMBERS,
+        Variation.FIELDS_MISSING,
+        Variation.DIAL_CODES,
+        Variation.COUNTRY_EN,
+        Variation.OFFERS_LIST,
+        Variation.COUNT_BY_OPERATOR,
+        Variation.CREATE_LIST,
+        Variation.MULTI_LIST,
+        Variation.DONE_DATA,
+        Variation.SMS_LIST,
+        Variation.ADDED_NOTHING,
+        Variation.RESTORED_TRUE,
+    }
+)
+"""The variations of the seen form that the gateway reads so far."""
 
 
 class ServedSandbox:

@@ -278,9 +278,14 @@ def _history_entry(row: Mapping[str, Any]) -> HistoryEntry:
         days=optional_integer(row.get("days"), "days"),
         began_at=unix_time(row.get("begin"), "begin"),
         ended_at=unix_time(row.get("end"), "end"),
-        closed=flag(row.get("closed"), "closed"),
+        closed=_closed(row.get("closed")),
         restorable=optional_flag(row.get("isAvailForRestore"), "isAvailForRestore"),
     )
+
+
+def _closed(value: Any) -> bool:
+    """Whether an order is closed: the page documents the time of it, and public clients met a flag."""
+    return flag(value, "closed") if value in ("true", "false") else bool(optional_integer(value, "closed"))
 
 
 def restore_quote(data: Any) -> RestoreQuote:

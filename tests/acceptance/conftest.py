@@ -19,7 +19,7 @@ from tests.acceptance.tenant import Tenant
 from tests.conftest import MakeDatabase, new_vault_key
 from tests.ports import free_port
 from tests.processes import Command, Forked, fresh
-from tests.served import ServedSandbox
+from tests.served import READ_SO_FAR, ServedSandbox
 
 ADMIN_TOKEN = "admin-" + secrets.token_hex(24)
 
@@ -105,7 +105,8 @@ def _wait_until_it_answers(gateway: Gateway) -> None:
 @pytest.fixture(scope="session")
 def served_sandbox() -> Iterator[ServedSandbox]:
     """The upstream of the process's tests."""
-    with ServedSandbox(SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000)) as served:
+    options = SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000, variations=READ_SO_FAR)
+    with ServedSandbox(options) as served:
         yield served
 
 

@@ -32,7 +32,7 @@ from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, Gateway, running_gatew
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.processes import Command, Forked
 from tests.receiver import Received, Receiver, Reply, receiving
-from tests.served import ServedSandbox
+from tests.served import READ_SO_FAR, ServedSandbox
 
 TENANTS, RENTALS_EACH, GATEWAYS, WORKERS = 3, 3, 2, 2
 
@@ -96,7 +96,13 @@ class Flood:
             stack.callback(self._server.stop)
             app_url, owner_url = migrate.prepare_embedded(superuser)
             migrate.upgrade(owner_url)
-            options = SandboxOptions(activation_seconds=0.2, sms_seconds=0, stock=10**6, shape=Shape.SEEN)
+            options = SandboxOptions(
+                activation_seconds=0.2,
+                sms_seconds=0,
+                stock=10**6,
+                shape=Shape.SEEN,
+                variations=READ_SO_FAR,
+            )
             self._sandbox = stack.enter_context(ServedSandbox(options))
             self._settings = {**QUICK, **settings_for(app_url, self._sandbox), **SETTINGS}
             self._gateways = [stack.enter_context(self._gateway(n)) for n in range(GATEWAYS)]

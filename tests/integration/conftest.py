@@ -23,7 +23,7 @@ from app.settings import Settings
 from app.tenants import service as tenants
 from app.wiring import DatabaseUrls, Services, services
 from tests.conftest import new_vault_key
-from tests.served import ServedSandbox
+from tests.served import READ_SO_FAR, ServedSandbox
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class House:
 @pytest.fixture
 def served_sandbox() -> Iterator[ServedSandbox]:
     """A sandbox upstream over real HTTP."""
-    options = SandboxOptions(activation_seconds=0.2, sms_seconds=0.2)
+    options = SandboxOptions(activation_seconds=0.2, sms_seconds=0.2, variations=READ_SO_FAR)
     with ServedSandbox(options) as served:
         yield served
 
