@@ -123,9 +123,9 @@ def sandbox(
     ] = None,
     activation_seconds: Annotated[float, typer.Option(help="Until a number is active.", min=0)] = 5.0,
     sms_seconds: Annotated[float, typer.Option(help="From then until an SMS comes; 0: never.", min=0)] = 8.0,
-    shape: Annotated[Shape, typer.Option(help="The form of the answers.")] = Shape.DOCUMENTED,
+    shape: Annotated[Shape, typer.Option(help="The form of the answers.")] = Shape.TODAY,
 ) -> None:
-    """Run the sandbox upstream alone: rent.php on /rent.php, its controls under /control."""
+    """Run the sandbox upstream alone: on the provider's own paths, its controls under /control."""
     options = SandboxOptions(
         accounts=_accounts(account or ["sandbox=1000"]),
         activation_seconds=activation_seconds,
@@ -134,7 +134,7 @@ def sandbox(
     )
     listener = bound(host, port)
     out.print(
-        f"Sandbox upstream: http://{host}:{listener.getsockname()[1]}/rent.php (controls: /control/docs)"
+        f"Sandbox upstream: http://{host}:{listener.getsockname()[1]}/api/rent.php (controls: /control/docs)"
     )
 
     async def run() -> None:

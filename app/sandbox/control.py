@@ -3,86 +3,28 @@
 from __future__ import annotations
 
 import time
-from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
-from pydantic import BaseModel, ConfigDict, Field
 
+from app.sandbox.bodies import (
+    AccountBody,
+    HabitsBody,
+    OrderBody,
+    OrderChange,
+    PriceBody,
+    ShapeBody,
+    SmsBody,
+    StockBody,
+    TimeBody,
+)
 from app.sandbox.faults import Fault
-from app.sandbox.options import Shape
+from app.sandbox.forms.variations import EVERY_VARIATION
+from app.sandbox.options import Habits
 from app.sandbox.shop import COUNTRIES, SERVICES
 from app.sandbox.state import Sandbox
 from app.sandbox.texts import sample
 from app.sandbox.world import Account, Arrived, Order
-
-
-class Body(BaseModel):
-    """A body of the control API; unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class AccountBody(Body):
-    """An account to make, or to give another balance."""
-
-    api_key: str = Field(min_length=1)
-    balance: Decimal = Field(ge=0)
-
-
-class OrderBody(Body):
-    """An order made elsewhere, such as on the provider's website; free of charge."""
-
-    api_key: str
-    country: str
-    service: str
-    days: int = Field(default=7, ge=1, le=400)
-
-
-class OrderChange(Body):
-    """What becomes of an order: the refusal that restoring meets, or its vanishing from the lists."""
-
-    restore_error: str | None = None
-    vanished: bool = False
-
-
-class SmsBody(Body):
-    """An SMS to an order's number; without sender and text, plausible ones. `service` may be another's."""
-
-    order_id: int
-    text: str | None = None
-    sender: str | None = None
-    service: str | None = None
-    dated: bool = True
-    received_at: float | None = None
-
-
-class TimeBody(Body):
-    """Seconds that pass."""
-
-    seconds: float = Field(ge=0)
-
-
-class StockBody(Body):
-    """How many numbers of a service are left in a country."""
-
-    country: str
-    service: str
-    count: int = Field(ge=0)
-
-
-class PriceBody(Body):
-    """The price of one day, before discounts, in US dollars."""
-
-    country: str
-    service: str
-    price_day: Decimal = Field(gt=0)
-
-
-class ShapeBody(Body):
-    """The form of the answers."""
-
-    shape: Shape
 
 
 def control_router(sandbox: Sandbox) -> APIRouter:
@@ -116,7 +58,8 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         account = sandbox.world.accounts.get(body.api_key)
         if account is None:
             raise HTTPException(404, "no such account")
-        number = sandbox.world.new_number(COUNTRIES[body.country])
+        country = COUNTRIES[body.country]
+        number = sandbox.world.new_number(country, country.operators[0])
         return _shown_order(sandbox.world.new_order(account, number, body.service, body.days), "living")
 
     @router.patch("/orders/{order_id}")
@@ -163,8 +106,23 @@ def control_router(sandbox: Sandbox) -> APIRouter:
     @router.put("/shape")
     async def set_shape(body: ShapeBody) -> ShapeBody:
         sandbox.shape = body.shape
+        sandbox.variations = EVERY_VARIATION if body.variations is None else body.variations
         return body
 
+    @router.put("/habits")
+    async def set_habits(body: HabitsBody) -> HabitsBody:
+        sandbox.habits = Habits(**body.model_dump())
+        return body
+
+    @router.post("/reset", status_code=204)
+    async def reset() -> None:
+        sandbox.reset()
+
+    _add_faults_and_records(router, sandbox)
+    return router
+
+
+def _add_faults_and_records(router: APIRouter, sandbox: Sandbox) -> None:
     @router.post("/faults", status_code=201)
     async def add_fault(fault: Fault) -> Fault:
         sandbox.faults.waiting.append(fault)
@@ -185,12 +143,6 @@ def control_router(sandbox: Sandbox) -> APIRouter:
     @router.get("/calls")
     async def read_calls() -> list[dict[str, Any]]:
         return sandbox.calls
-
-    @router.post("/reset", status_code=204)
-    async def reset() -> None:
-        sandbox.reset()
-
-    return router
 
 
 def _check(country: str, service: str) -> None:
@@ -214,6 +166,7 @@ def _shown_order(order: Order, place: str) -> dict[str, Any]:
         "id": order.id,
         "account": order.account.api_key[-4:],
         "country": order.number.country.code,
+        "operator": order.number.operator or None,
         "service": order.service,
         "phone_number": order.number.country.dial_code + order.number.national,
         "state": order.number.state(time.time()),

@@ -11,13 +11,12 @@ from typing import Any
 
 from app.sandbox.options import SandboxOptions
 from app.sandbox.shop import COUNTRIES, SoldCountry, discounted, list_price, new_number
+from app.sandbox.stock import Stock
 from app.sandbox.texts import sample
 
 DAY = 86_400.0
-
-
-class Refusal(Exception):
-    """The upstream says no; the text is its `msg`."""
+CLOSING_SECONDS = 60.0
+"""How long after its end an order is closed."""
 
 
 @dataclass(slots=True)
@@ -45,6 +44,7 @@ class Number:
 
     national: str
     country: SoldCountry
+    operator: str = ""
     active_from: float | None = None
     active_until: float = 0.0
     messages: list[Arrived] = field(default_factory=list)
@@ -59,7 +59,12 @@ class Number:
 
 @dataclass(slots=True)
 class Order:
-    """A number rented for a service. `seen` counts the messages that were read."""
+    """A number rented for a service, or under one id for several.
+
+    `also` are the further services. `rows` tells whether the list shows a row for each. `seen` counts the
+    messages that were read. `closed` is when the order went to the archive: after its end, or before it if it
+    was given up. `restored` tells that it lives on under another id.
+    """
 
     id: int
     account: Account
@@ -67,9 +72,22 @@ class Order:
     service: str
     begin: float
     until: float
+    also: tuple[str, ...] = ()
+    rows: bool = True
     seen: int = 0
-    closed: bool = False
+    closed: float | None = None
+    restored: bool = False
     restore_error: str | None = None
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All services that the order is for."""
+        return (self.service, *self.also)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was deleted before its end."""
+        return self.closed is not None and self.closed < self.until
 
 
 @dataclass(slots=True)
@@ -78,22 +96,19 @@ class World:
 
     options: SandboxOptions
     chance: random.Random = field(init=False)
+    stock: Stock = field(init=False)
     accounts: dict[str, Account] = field(default_factory=dict)
     living: dict[int, Order] = field(default_factory=dict)
     archive: dict[int, Order] = field(default_factory=dict)
-    stock: dict[tuple[str, str], int] = field(default_factory=dict)
     prices: dict[tuple[str, str], Decimal] = field(default_factory=dict)
     ledger: list[dict[str, Any]] = field(default_factory=list)
     next_id: int = 100_001
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.options.seed)
+        self.stock = Stock(self.options.stock)
         for api_key, balance in self.options.accounts.items():
             self.accounts[api_key] = Account(api_key, balance)
-
-    def in_stock(self, country: str, service: str) -> int:
-        """How many numbers are left."""
-        return self.stock.get((country, service), self.options.stock)
 
     def price_of_day(self, country: str, service: str, days: int) -> Decimal:
         """The price of one day when so many are bought."""
@@ -101,13 +116,7 @@ class World:
         return discounted(listed, days)
 
     def charge(self, account: Account, method: str, amount: Decimal, order_ids: list[int]) -> None:
-        """Take money from an account and write it down.
-
-        Raises:
-            Refusal: there is too little.
-        """
-        if account.balance < amount:
-            raise Refusal("Insufficient balance")
+        """Take money from an account and write it down."""
         account.balance -= amount
         self.ledger.append(
             {
@@ -119,17 +128,19 @@ class World:
             }
         )
 
-    def new_number(self, country: SoldCountry) -> Number:
+    def new_number(self, country: SoldCountry, operator: str = "") -> Number:
         """A number that nobody has yet."""
         taken = {order.number.national for order in (*self.living.values(), *self.archive.values())}
         while (national := new_number(country, self.chance)) in taken:
             pass
-        return Number(national, country)
+        return Number(national, country, operator)
 
-    def new_order(self, account: Account, number: Number, service: str, days: int) -> Order:
+    def new_order(
+        self, account: Account, number: Number, service: str, days: int, also: tuple[str, ...] = ()
+    ) -> Order:
         """A new living order, free of charge."""
         now = time.time()
-        order = Order(self.next_id, account, number, service, now, now + days * DAY)
+        order = Order(self.next_id, account, number, service, now, now + days * DAY, also)
         self.next_id += 1
         self.living[order.id] = order
         return order
@@ -156,6 +167,7 @@ class World:
                 number.coming.remove(message)
                 number.messages.append(message)
             if order.until <= now and self.living.pop(order.id, None) is not None:
+                order.closed = max(order.until + 1, min(now, order.until + CLOSING_SECONDS))
                 self.archive[order.id] = order
 
     def age(self, seconds: float) -> None:
@@ -169,6 +181,8 @@ class World:
         for order in (*self.living.values(), *self.archive.values()):
             order.begin -= seconds
             order.until -= seconds
+            if order.closed is not None:
+                order.closed -= seconds
         self.settle()
 
     def _numbers(self) -> Iterator[Number]:

@@ -105,7 +105,8 @@ def _wait_until_it_answers(gateway: Gateway) -> None:
 @pytest.fixture(scope="session")
 def served_sandbox() -> Iterator[ServedSandbox]:
     """The upstream of the process's tests."""
-    with ServedSandbox(SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000)) as served:
+    options = SandboxOptions(activation_seconds=0.3, sms_seconds=0.3, stock=10_000)
+    with ServedSandbox(options) as served:
         yield served
 
 

@@ -96,7 +96,12 @@ class Flood:
             stack.callback(self._server.stop)
             app_url, owner_url = migrate.prepare_embedded(superuser)
             migrate.upgrade(owner_url)
-            options = SandboxOptions(activation_seconds=0.2, sms_seconds=0, stock=10**6, shape=Shape.SEEN)
+            options = SandboxOptions(
+                activation_seconds=0.2,
+                sms_seconds=0,
+                stock=10**6,
+                shape=Shape.SEEN,
+            )
             self._sandbox = stack.enter_context(ServedSandbox(options))
             self._settings = {**QUICK, **settings_for(app_url, self._sandbox), **SETTINGS}
             self._gateways = [stack.enter_context(self._gateway(n)) for n in range(GATEWAYS)]

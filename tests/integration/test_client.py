@@ -54,7 +54,8 @@ def test_the_whole_life_of_an_order_in_each_form(served_sandbox: ServedSandbox, 
             assert none.content is not None
             assert not none.content.rented
             again = await client.sms_if_new(KEY, none.digest, order_id=bought.order_id)
-            assert (again.digest, again.content) == (none.digest, None)
+            if shape is not Shape.SEEN:  # where no two answers need be alike
+                assert (again.digest, again.content) == (none.digest, None)
 
             await client.activate(KEY, order_id=bought.order_id)
             for _ in range(100):
