@@ -27,6 +27,7 @@ from app.upstream.balance import METHOD, BalanceClient
 from app.upstream.errors import CallFailed
 
 READ_AT_ONCE = 20
+LONGEST_PAUSE = 600.0
 CLAIM_MARGIN_SECONDS = 15.0
 """How much longer than a call a claim lasts: for the key to be opened, and for what was read to be kept."""
 
@@ -43,7 +44,8 @@ class BalanceTimes:
     retry: float = 10.0
 
     def pause(self, error: RentgateError, failures: int) -> float:
-        """Seconds until the next try after one that failed: longer each time in a row, up to the interval.
+        """Seconds until the next try after one that failed: longer each time in a row, up to the interval, or
+        to 10 minutes if that is longer.
 
         Args:
             failures: how many had failed in a row before.
@@ -51,7 +53,7 @@ class BalanceTimes:
         seconds = self.retry * float(2 ** min(failures, 10)) * random.uniform(1.0, 1.25)  # noqa: S311
         if isinstance(error, UpstreamBusy) and error.retry_after:
             seconds = max(seconds, error.retry_after)
-        return min(seconds, self.interval)
+        return min(seconds, self.interval, LONGEST_PAUSE)
 
 
 class BalanceReader:

@@ -53,7 +53,7 @@ def test_it_is_told_once_until_the_balance_was_at_its_mark_or_above(
 
 
 def test_pauses_grow_up_to_the_interval() -> None:
-    times = BalanceTimes(interval=600, retry=10)
+    times = BalanceTimes(interval=3600, retry=10)
     away = UpstreamUnavailable()
     pauses = [times.pause(away, failures) for failures in range(12)]
     assert 10 <= pauses[0] <= 12.5
@@ -61,3 +61,4 @@ def test_pauses_grow_up_to_the_interval() -> None:
     assert pauses[6:] == [600] * 6
     assert times.pause(UpstreamBusy(retry_after=90), 0) == 90
     assert times.pause(UpstreamBusy(retry_after=86_400), 0) == 600
+    assert BalanceTimes(interval=60).pause(away, 9) == 60
