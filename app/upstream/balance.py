@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from app.errors import (
@@ -23,18 +21,13 @@ from app.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from app.upstream.envelope import parsed
 from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome, cleaned
-from app.upstream.scalars import Unreadable
+from app.upstream.scalars import SIGNED_AMOUNT, Unreadable
 from app.upstream.transport import AWAY_SECONDS, Transport
 
 METHOD = "balance"
 """What the call is named beside the methods of rent.php, which has none for it."""
-
-_PLACES = Decimal("0.0001")
-_WHOLE_DIGITS = 10
-"""What the database holds of an amount: NUMERIC(14, 4)."""
-
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 
 
 class BalanceClient:
@@ -83,33 +76,15 @@ def read_balance(body: bytes, api_key: str | None = None) -> Decimal:
         RentgateError: the answer is a refusal, by its own status.
     """
     try:
-        answer = _parsed(body)
+        answer = parsed(body)
         status, error = _status(answer.get("statusCode", 200)), answer.get("error")
         if status == 200 and not error:
-            return _amount(_member(answer.get("data"), "balance"))
+            return SIGNED_AMOUNT.read(_member(answer.get("data"), "balance"))
     except Unreadable as unreadable:
         failure: RentgateError = UpstreamBadResponse(f"The upstream's answer can't be read: {unreadable}.")
     else:
         failure = _refusal(status, error, api_key)
     raise failure
-
-
-def _parsed(body: bytes) -> Mapping[str, Any]:
-    try:
-        answer = json.loads(body.decode("utf-8-sig"), parse_float=_decimal, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        raise Unreadable("the answer is not JSON") from None
-    if not isinstance(answer, dict):
-        raise Unreadable("the answer is no object")
-    return answer
-
-
-def _decimal(written: str) -> Decimal | None:
-    """A number of any size, exactly; None for one beyond what a Decimal can be."""
-    try:
-        return Decimal(written)
-    except InvalidOperation:
-        return None
 
 
 def _member(data: Any, name: str) -> Any:
@@ -122,21 +97,6 @@ def _status(value: Any) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"[1-5][0-9]{2}", str(value)[:4]):
         raise Unreadable("statusCode is no status")
     return int(str(value))
-
-
-def _amount(value: Any) -> Decimal:
-    """An amount of any number of decimals; a number with an exponent is compared by it, never written out."""
-    if isinstance(value, str):
-        value = _decimal(value.strip()) if _NUMBER.fullmatch(value.strip()) else None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise Unreadable("balance is no amount")
-    amount = Decimal(value)
-    if amount and amount.adjusted() >= _WHOLE_DIGITS:
-        raise Unreadable("balance is out of range")
-    rounded = amount.quantize(_PLACES, ROUND_HALF_UP)
-    if abs(rounded) >= 10**_WHOLE_DIGITS:
-        raise Unreadable("balance is out of range")
-    return rounded or abs(rounded)  # of "-0" only the amount counts
 
 
 def _refusal(status: int, error: Any, api_key: str | None) -> RentgateError:

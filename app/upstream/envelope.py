@@ -40,13 +40,23 @@ class Answer:
 
 
 def opened(body: bytes) -> Answer:
-    """Read an answer's body; its content type is not asked, since JSON comes as text/html too.
+    """Read an answer of rent.php.
+
+    Raises:
+        Unreadable: it is not the promised JSON.
+    """
+    answer = parsed(body)
+    return Answer(_succeeded(answer.get("status")), answer.get("data"), _message(answer))
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The object that a body holds; its content type is not asked, since JSON comes as text/html too.
 
     One odd value doesn't make the whole answer unreadable: bytes that are no UTF-8 become U+FFFD, raw control
     characters in texts are kept, and numbers that can't be held become NOT_A_NUMBER.
 
     Raises:
-        Unreadable: it is not the promised JSON.
+        Unreadable: it is no JSON, or no object.
     """
     try:
         answer = json.loads(
@@ -60,7 +70,7 @@ def opened(body: bytes) -> Answer:
         raise Unreadable("the answer is not JSON") from None
     if not isinstance(answer, dict):
         raise Unreadable("the answer is no object")
-    return Answer(_succeeded(answer.get("status")), answer.get("data"), _message(answer))
+    return answer
 
 
 def _succeeded(status: Any) -> bool:

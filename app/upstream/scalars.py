@@ -22,6 +22,9 @@ _LARGEST_EXPONENT = 40
 _LARGEST_AMOUNT = Decimal(1_000_000)
 """US dollars. The database holds ten thousand times as much, so that sums and products of amounts fit too."""
 
+_LARGEST_SUM = Decimal("9999999999.9999")
+"""What the database holds of an amount: NUMERIC(14, 4)."""
+
 _PLACES = Decimal("0.0001")
 _EARLIEST, _LATEST = 946_684_800, 7_258_118_400
 """The years 2000 and 2200 in Unix seconds: outside of them, a number is no time."""
@@ -107,6 +110,14 @@ def _amount(value: Any) -> Decimal:
     return number.quantize(_PLACES, ROUND_HALF_UP)
 
 
+def _signed_amount(value: Any) -> Decimal:
+    number = _number(value)
+    if abs(number) >= _LARGEST_SUM + _PLACES / 2:
+        raise Unreadable("no amount of a sensible size")
+    rounded = number.quantize(_PLACES, ROUND_HALF_UP)
+    return rounded or abs(rounded)  # of "-0" only the amount counts
+
+
 def _flag(value: Any) -> bool:
     match value.strip().casefold() if isinstance(value, str) else value:
         case "0" | "false" | "no" | "off":
@@ -142,5 +153,6 @@ COUNT = Expected("whole number, not negative", _count)
 AMOUNT = Expected("amount of money, number or text", _amount)
 """US dollars, rounded half up to the four decimals that the database holds."""
 
+SIGNED_AMOUNT = Expected("amount of money, perhaps below 0, number or text", _signed_amount)
 FLAG = Expected("yes or no: flag, 0 or 1", _flag)
 TIME = Expected("Unix time: number or text, seconds or milliseconds", _unix_time)

@@ -34,8 +34,6 @@ def answer(balance: Any) -> bytes:
         ('{"statusCode":200,"data":{"balance":"0.00005"}}', "0.0001"),
         ('{"statusCode":200,"data":{"balance":0.123449999999999999999999999999999999999}}', "0.1234"),
         ('{"statusCode":200,"data":{"balance":"+1.5e2"}}', "150.0000"),
-        ('{"statusCode":200,"data":{"balance":1e-999999999}}', "0.0000"),
-        ('{"statusCode":200,"data":{"balance":0e999999999}}', "0.0000"),
         ('{"statusCode":200,"data":{"balance":9999999999.99994}}', "9999999999.9999"),
         ('\ufeff{"statusCode":200,"data":{"balance":1,"bonus":1e999999999999999999999,"x":NaN}}', "1.0000"),
     ],
@@ -117,7 +115,7 @@ def test_any_number_is_read_to_the_nearest_or_refused(number: Decimal | int, as_
     try:
         read = read_balance(body.encode(), KEY)
     except UpstreamBadResponse:
-        assert exact.adjusted() >= 9
+        assert not -40 <= exact.adjusted() < 9
     else:
         assert abs(read - exact) <= Decimal("0.00005")
         assert abs(read) < BEYOND
