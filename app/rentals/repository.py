@@ -351,10 +351,15 @@ async def save_order(
 
 _MESSAGES_READ = sa.text("""
     update upstream_orders o
-    set messages_read_at = clock_timestamp() - make_interval(secs => s.seconds_ago),
-        messages_failed_at = null, messages_error = null
-    from jsonb_to_recordset(:reads) s
-        (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
+    set messages_read_at = s.read_at,
+        messages_failed_at = case when o.messages_failed_at > s.read_at then o.messages_failed_at end,
+        messages_error = case when o.messages_failed_at > s.read_at then o.messages_error end
+    from (
+        select tenant_id, upstream_key_id, upstream_order_id,
+            clock_timestamp() - make_interval(secs => seconds_ago) as read_at
+        from jsonb_to_recordset(:reads)
+            as read (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
+    ) s
     where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
         and o.upstream_order_id = s.upstream_order_id
 """).bindparams(sa.bindparam("reads", type_=JSONB))

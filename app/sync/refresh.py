@@ -17,7 +17,7 @@ from app.audit.repository import Uses
 from app.database import Access, Database, new_id
 from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
 from app.rentals import repository
-from app.sync.looks import Looker, Lost
+from app.sync.looks import UNREADABLE, Looker, Lost
 from app.sync.watch import Watch
 
 POLL_SECONDS = 0.1
@@ -186,7 +186,7 @@ class Refresher:
         list of orders will, if it read the rental's messages.
 
         Raises:
-            RentgateError: a look was tried since, and failed.
+            RentgateError: a look was tried since, and failed; or the messages can't be read.
         """
         state = await self._state(caller, key_id)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
@@ -194,10 +194,9 @@ class Refresher:
         waited = time.monotonic() - began
         try:
             seen = self._was_seen(state, began)
-        except RentgateError:
-            if _within(messages.read_ago, waited):
-                return True
-            raise
+        except UNREADABLE:
+            # Of the list of orders, which the messages don't hang on.
+            return _within(messages.read_ago, waited)
         if messages.error_code is None:
             return seen
         if _within(messages.failed_ago, max(waited, self._looker.intervals.busy)):

@@ -45,8 +45,9 @@ def upgrade() -> None:
         "account_looks", sa.Column("archive_rows", sa.Integer(), server_default="0", nullable=False)
     )
     key = "tenant_id, upstream_key_id, upstream_order_id"
+    read = f"{key}, messages_failed_at, messages_error"
     changed = "messages_read_at, messages_failed_at, messages_error"
-    allow("upstream_orders", WORKER, f"select ({key}); update ({changed})")
+    allow("upstream_orders", WORKER, f"select ({read}); update ({changed})")
 
 
 def downgrade() -> None:
