@@ -52,6 +52,8 @@ def offers(data: Any, findings: Findings) -> Listing[Offer]:
         Unreadable: it is no list.
     """
     nested = isinstance(data, Mapping) and "services" in data
+    if nested:
+        findings.meet("data", data)
     rows = _list(data["services"] if nested else data, findings, "data.services" if nested else "data")
     found = [offer for row in rows if (offer := _offer(row)) is not None]
     return Listing(tuple(found), rows.complete and len(found) == len(rows))

@@ -18,6 +18,7 @@ def sms_lists(data: Any, findings: Findings) -> SmsLists:
         Unreadable: there is no list of messages in it.
     """
     if isinstance(data, Mapping) and {"SmsList", "OtherSms"} & data.keys():
+        findings.meet("data", data)
         rented = _messages(data.get("SmsList"), findings, "data.SmsList")
         other = _messages(data.get("OtherSms"), findings, "data.OtherSms")
         if not (rented.rows or other.rows) and not (rented.complete and other.complete):

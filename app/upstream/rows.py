@@ -46,6 +46,7 @@ class Row:
         self.values = values
         self.path = path
         self.findings = findings
+        findings.rows += 1
         findings.meet(path, values)
 
     def read(self, name: str, expected: Expected[T], *aliases: str) -> T | None:
@@ -65,7 +66,7 @@ class Row:
         if unreadable:
             self.put_aside(unreadable[0])
         else:
-            self.findings.expect(f"{self.path}.{name}", expected.name, None)
+            self.findings.expect(f"{self.path}.{name}", expected.name, self.values.get(name))
         return None
 
     def need(self, name: str, expected: Expected[T], *aliases: str) -> T | None:
