@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -127,17 +128,19 @@ def _key(path: Path | None) -> str:
     source = "Standard input" if path is None else "The key file"
     try:
         if path is None and sys.stdin.isatty():
-            written = typer.prompt("Upstream API key", hide_input=True, err=True)
+            written = getpass("Upstream API key: ")  # which says so only once nothing is echoed
         elif path is None:
             written = sys.stdin.buffer.read(LONGEST_KEY + 1).decode("utf-8-sig")
         else:
             with path.open("rb") as file:
                 written = file.read(LONGEST_KEY + 1).decode("utf-8-sig")
+    except EOFError:
+        raise _wrong(f"{source} holds no key: it is empty.") from None
     except OSError as error:
         raise _wrong(f"{source} can't be read ({error.strerror}).") from None
     except ValueError:
         raise _wrong(f"{source} holds no key: it is no text.") from None
-    key: str = written.strip()
+    key = written.strip()
     if not key:
         raise _wrong(f"{source} holds no key: it is empty.")
     if len(written) > LONGEST_KEY or len(key.split()) > 1 or not key.isprintable():

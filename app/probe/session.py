@@ -26,7 +26,10 @@ from app.upstream.wire import Country, DefaultService, HistoryEntry, Offer, Orde
 T = TypeVar("T")
 
 RESTS = 6
-"""How many pauses the probe waits after it was told that it asks too often."""
+"""How many pauses the probe waits at least after it was told that it asks too often."""
+
+LONGEST_REST = 300.0
+"""Seconds; an upstream that wants a longer wait is not asked again."""
 
 MOST_UNREACHABLE = 3
 """After so many calls in a row that did not reach the upstream, the probe makes no more."""
@@ -86,6 +89,7 @@ class Session:
     _findings: Findings | None = None
     _unreachable: int = 0
     _called: bool = False
+    _retry_after: float = 0.0
 
     def __post_init__(self) -> None:
         self.report = Report(self.pause)
@@ -132,12 +136,16 @@ class Session:
         if self._stopped():
             return None
         content = await self._once(make, asked, answers)
-        if self._current.calls[-1].result is Result.LIMITED:
-            await self.sleep(RESTS * self.pause)
+        rest = max(RESTS * self.pause, self._retry_after)
+        if self._limited() and rest <= LONGEST_REST:
+            await self.sleep(rest)
             content = await self._once(make, asked, answers)
-            if self._current.calls[-1].result is Result.LIMITED:
-                self.over = "the upstream says that it is asked too often"
+        if self._limited():
+            self.over = "the upstream says that it is asked too often"
         return content
+
+    def _limited(self) -> bool:
+        return self._current.calls[-1].result is Result.LIMITED
 
     def _stopped(self) -> bool:
         why = self.over or (self._current.keyed and self.over_with_key)
@@ -190,6 +198,7 @@ class Session:
     def _note_failure(self, failed: CallFailed, asked: str, answers: tuple[type[RentgateError], ...]) -> None:
         if isinstance(failed.error, UpstreamKeyRejected):
             self.over_with_key = "the upstream rejects the key"
+        self._retry_after = failed.error.retry_after or 0.0
         result, detail = _result_of(failed)
         self._note_call(asked, result, detail, understood=isinstance(failed.error, answers))
 
