@@ -202,7 +202,7 @@ def test_nothing_of_any_value_is_shown(place: str) -> None:
             case _:
                 return success({name: {**row, **odd} for name in (*CANARY_NUMBERS, KEY)})
 
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "getcountries": {"name": "A", "code": "RU"},
         "orders": ORDER,
         "get_rent_history": ARCHIVED,
