@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.probe.report import MethodReport
+from app.probe.report import MethodReport, Result
 
 INCOMPLETE = {
     "orders": "The list of orders would be incomplete: what it doesn't show may be there, so no rental would"
@@ -43,6 +43,8 @@ FIELDS = {
 }
 """By method and the last name of the path: what it means that a field can't be read."""
 
+UNREADABLE = "Nothing of such an answer is used: what was read before stays, and the call counts as failed."
+
 OTHER_FIELD = "What can't be read would be unknown; the rest is read."
 
 
@@ -50,8 +52,12 @@ def consequences(report: MethodReport) -> Iterator[str]:
     """The sentences that fit what was found of a method, each once."""
     if any(call.complete is False for call in report.calls) and report.method in INCOMPLETE:
         yield INCOMPLETE[report.method]
+    unreadable = any(call.result is Result.UNREADABLE for call in report.calls)
+    if unreadable:
+        yield UNREADABLE
     names = {finding.field.rpartition(".")[2] for finding in report.set_aside}
     told = [FIELDS[report.method, name] for name in sorted(names) if (report.method, name) in FIELDS]
     yield from told
-    if report.set_aside and not told and all(call.complete is not False for call in report.calls):
+    incomplete = any(call.complete is False for call in report.calls)
+    if report.set_aside and not told and not incomplete and not unreadable:
         yield OTHER_FIELD

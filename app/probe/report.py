@@ -81,6 +81,11 @@ class FieldReport:
         return Verdict.NOT_USED if self.expected is None else Verdict.OK
 
     @property
+    def only_set_aside(self) -> bool:
+        """Whether nothing but what could not be read was noted here."""
+        return self.found.total() < self.set_aside
+
+    @property
     def never_there(self) -> bool:
         """Whether the gateway expects it, and no row had it."""
         return self.expected is not None and set(self.found) == {MISSING}
@@ -121,6 +126,14 @@ class MethodReport:
     def failed(self) -> bool:
         """Whether a call of it had no answer that the gateway understands."""
         return any(not call.understood for call in self.calls)
+
+    def add_set_aside(self, counts: Mapping[SetAside, int]) -> None:
+        """Add what one answer held that can't be read; of what is no field, such as a row, its kinds too."""
+        self.set_aside.update(counts)
+        for finding, count in counts.items():
+            found = self.fields.get(finding.field)
+            if found is not None and found.only_set_aside:
+                found.found[finding.kind] += count
 
     def add_fields(self, fields: Mapping[str, FieldSeen]) -> None:
         """Add the fields of one answer."""

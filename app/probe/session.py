@@ -210,7 +210,7 @@ class Session:
         self._current.add_fields(around)
         self._current.add_fields(inner)
         if self._findings:
-            self._current.set_aside.update(self._findings.counts)
+            self._current.add_set_aside(self._findings.counts)
 
 
 def _result_of(failed: CallFailed) -> tuple[Result, str]:
@@ -233,7 +233,7 @@ def _result_of(failed: CallFailed) -> tuple[Result, str]:
         case _ if failed.outcome is Outcome.NOT_SENT:
             return Result.UNREACHABLE, error.detail
         case UpstreamBadResponse():
-            return Result.UNREADABLE, error.detail
+            return Result.UNREADABLE, error.upstream.message if error.upstream else error.detail
         case _:
             return Result.FAILED, error.detail
 

@@ -26,7 +26,7 @@ def report_of(method: str, findings: Findings, complete: bool | None = None) -> 
     call = CallReport("", Result.READ, understood=True, rows=findings.rows, complete=complete)
     report.calls.append(call)
     report.add_fields(findings.fields or {})
-    report.set_aside.update(findings.counts)
+    report.add_set_aside(findings.counts)
     return report
 
 
@@ -65,6 +65,24 @@ def test_an_object_that_holds_read_fields_is_used() -> None:
     assert fields["data.services"].verdict is Verdict.OK
     assert fields["data.allOperators"].verdict is Verdict.NOT_USED
     assert not [path for path in fields if "Claro" in path or "7916" in path]
+
+
+def test_what_is_no_row_is_counted_with_its_kind() -> None:
+    findings = Findings("orders", inspect=True)
+    listing = account_answers.orders([ROW, None, "x", 7, {}], findings)
+    report = report_of("orders", findings, listing.complete)
+    assert report.calls[0].rows == 3
+    assert report.fields["data[]"].found == {"text": 1, "whole number": 1}
+    assert report.fields["data[]"].verdict is Verdict.SET_ASIDE
+
+
+def test_an_empty_list_beside_another_is_used() -> None:
+    findings = Findings("sms", inspect=True)
+    message_answers.sms_lists({"SmsList": [{"text": "x"}], "OtherSms": [], "total": 1}, findings)
+    fields = report_of("sms", findings).fields
+    assert fields["data.OtherSms"].verdict is Verdict.OK
+    assert fields["data.OtherSms"].found == {"empty list": 1}
+    assert fields["data.total"].verdict is Verdict.NOT_USED
 
 
 def test_foreign_names_are_not_kept_and_known_ones_are() -> None:
