@@ -59,8 +59,9 @@ def probe(
         raise _wrong("The key is no argument, since everybody on this machine could see it: see --key-file.")
     settings = Settings()
     address = _address(url or settings.upstream_url, checked=url is not None)
-    if pause < LEAST_PAUSE and urlsplit(address).hostname not in LOOPBACK:
-        raise _wrong(f"--pause: the provider wants {LEAST_PAUSE:g} s at the least between two calls.")
+    least = 0.0 if urlsplit(address).hostname in LOOPBACK else LEAST_PAUSE
+    if not pause >= least:  # nor is it so of what is no number
+        raise _wrong(f"--pause: has to be {least:g} s at the least with this upstream.")
     choices = Choices(_code("--country", country, upper=True), _code("--service", service), any_sms=sms)
     configure_logging("CRITICAL")
     key = _key(key_file)

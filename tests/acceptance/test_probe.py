@@ -234,7 +234,9 @@ def test_nothing_of_any_value_is_shown(place: str) -> None:
         ("--url", "http://smspva.example/rent.php"),
         ("--url", f"{KEY}"),
         ("--url", "https://smspva.example/rent.php", "--pause", "3.9"),
+        ("--url", "https://smspva.example/rent.php", "--pause", "nan"),
         ("--pause", "-1"),
+        ("--pause", "nan"),
         ("--key", KEY),
     ],
 )
