@@ -7,7 +7,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from app.cli import admin, audit, demo, doctor, operations, running, top, vault
+from app.cli import admin, audit, demo, doctor, operations, probe, running, top, vault
 from app.cli.terminal import complain
 from app.errors import RentgateError
 
@@ -19,6 +19,7 @@ app.command()(running.sandbox)
 app.command()(running.openapi)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
+app.command(context_settings={"allow_extra_args": True})(probe.probe)
 app.command()(top.top)
 app.add_typer(admin.tenant_commands, name="tenant", help="Make, list and change tenants.")
 app.add_typer(admin.key_commands, name="key", help="Make, list and revoke API keys; store upstream keys.")

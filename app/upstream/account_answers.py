@@ -171,7 +171,7 @@ def _read_closed(value: Any) -> bool | datetime:
         return TIME.read(value) or False
 
 
-CLOSED = Expected("Unix time; or yes or no", _read_closed)
+CLOSED = Expected("time or flag: a Unix time, or yes or no", _read_closed)
 
 
 def _closed(row: Row) -> tuple[bool | None, datetime | None]:

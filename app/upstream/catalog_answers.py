@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.upstream.rows import Listing, Row, entries_of, keyed_rows_of, one_row_of, rows_of
+from app.upstream.rows import NESTED, Listing, Row, entries_of, keyed_rows_of, one_row_of, rows_of
 from app.upstream.scalars import AMOUNT, CODE, COUNT, FLAG, LABEL, Unreadable
 from app.upstream.set_aside import Findings, is_empty
 from app.upstream.wire import (
@@ -52,6 +52,9 @@ def offers(data: Any, findings: Findings) -> Listing[Offer]:
         Unreadable: it is no list.
     """
     nested = isinstance(data, Mapping) and "services" in data
+    if nested:
+        findings.meet("data", data)
+        findings.expect("data.services", NESTED, data["services"])
     rows = _list(data["services"] if nested else data, findings, "data.services" if nested else "data")
     found = [offer for row in rows if (offer := _offer(row)) is not None]
     return Listing(tuple(found), rows.complete and len(found) == len(rows))

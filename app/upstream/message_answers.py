@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.upstream.rows import Listing, Row, rows_of
+from app.upstream.rows import NESTED, Listing, Row, rows_of
 from app.upstream.scalars import LABEL, TEXT, TIME, Unreadable
 from app.upstream.set_aside import Findings
 from app.upstream.wire import Sms, SmsLists
@@ -18,6 +18,9 @@ def sms_lists(data: Any, findings: Findings) -> SmsLists:
         Unreadable: there is no list of messages in it.
     """
     if isinstance(data, Mapping) and {"SmsList", "OtherSms"} & data.keys():
+        findings.meet("data", data)
+        for name in ("SmsList", "OtherSms"):
+            findings.expect(f"data.{name}", NESTED, data.get(name))
         rented = _messages(data.get("SmsList"), findings, "data.SmsList")
         other = _messages(data.get("OtherSms"), findings, "data.OtherSms")
         if not (rented.rows or other.rows) and not (rented.complete and other.complete):

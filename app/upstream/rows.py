@@ -11,6 +11,9 @@ from app.upstream.set_aside import Findings, is_empty
 
 T = TypeVar("T")
 
+NESTED = "list: rows, or an object of rows"
+"""What is expected of a member that holds a list, in the words of `Expected`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
@@ -46,6 +49,7 @@ class Row:
         self.values = values
         self.path = path
         self.findings = findings
+        findings.rows += 1
         findings.meet(path, values)
 
     def read(self, name: str, expected: Expected[T], *aliases: str) -> T | None:
@@ -65,7 +69,7 @@ class Row:
         if unreadable:
             self.put_aside(unreadable[0])
         else:
-            self.findings.expect(f"{self.path}.{name}", expected.name, None)
+            self.findings.expect(f"{self.path}.{name}", expected.name, self.values.get(name))
         return None
 
     def need(self, name: str, expected: Expected[T], *aliases: str) -> T | None:
@@ -134,6 +138,7 @@ def keyed_rows_of(data: Any, findings: Findings, path: str = "data") -> list[tup
             if not all(is_empty(member) for member in value.values()):
                 found.append((key, Row(value, f"{path}[]", findings)))
         elif not is_empty(value):
+            findings.rows += 1
             findings.put_aside(f"{path}[]", value)
             found.append((key, None))
     return found

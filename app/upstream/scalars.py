@@ -149,8 +149,8 @@ LABEL = Expected("text", _label)
 ID = Expected("id: a positive number, or its digits as text", _identifier)
 CODE = Expected("code: Latin letters and digits", _code)
 INTEGER = Expected("whole number", _integer)
-COUNT = Expected("whole number, not negative", _count)
-AMOUNT = Expected("amount of money, number or text", _amount)
+COUNT = Expected("count: a whole number, not negative", _count)
+AMOUNT = Expected("amount: US dollars, number or text", _amount)
 """US dollars, rounded half up to the four decimals that the database holds."""
 
 SIGNED_AMOUNT = Expected("amount of money, perhaps below 0, number or text", _signed_amount)

@@ -7,17 +7,11 @@ stands beside it, and must not go unnoticed either: each answer is read with its
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-MISSING = "missing"
-"""The kind of a value that is not there, or is empty, where something hangs on it."""
-
-
-UNREADABLE = "unreadable answer"
-"""The kind of an answer that is not the promised JSON."""
+from app.upstream.kinds import MISSING, UNREADABLE, kind_of, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +22,7 @@ class SetAside:
         method: the upstream's method.
         field: where it stood, such as `data[].until`; made of names that the gateway reads, so that nothing
             foreign is in it.
-        kind: what kind of value stood there, such as `text` or `object`.
+        kind: what kind of value stood there: one of `KINDS`.
     """
 
     method: str
@@ -51,12 +45,14 @@ class FieldSeen:
 
     Attributes:
         expected: the kind of value that the gateway reads there; None for a field that it doesn't use.
-        found: how often each kind of value stood there.
+        found: how often each kind of value stood there when it was read, or was missing then.
+        met: how often each kind of value stood there in objects, whether it is read or not.
         set_aside: how often it could not be read.
     """
 
     expected: str | None = None
     found: Counter[str] = field(default_factory=Counter)
+    met: Counter[str] = field(default_factory=Counter)
     set_aside: int = 0
 
 
@@ -66,12 +62,22 @@ class Findings:
     Args:
         method: the upstream's method that was called.
         inspect: also keep, for each field, what was found beside what is expected.
+
+    Attributes:
+        fields: what was found in each field by its path; None where fields are not inspected.
+        rows: how many rows the answer had.
     """
 
     def __init__(self, method: str, *, inspect: bool = False) -> None:
         self.method = method
         self._counts: Counter[SetAside] = Counter()
         self.fields: dict[str, FieldSeen] | None = {} if inspect else None
+        self.rows = 0
+
+    @property
+    def counts(self) -> Mapping[SetAside, int]:
+        """The different findings, and how often each was met."""
+        return self._counts
 
     @property
     def set_aside(self) -> tuple[SetAside, ...]:
@@ -96,36 +102,14 @@ class Findings:
             seen.expected = expected
             seen.found[kind_of(value)] += 1
 
-    def meet(self, path: str, names: Iterable[str]) -> None:
-        """Note the fields that a row has, where fields are inspected."""
+    def meet(self, path: str, values: Mapping[str, Any]) -> None:
+        """Note the members of an object, where fields are inspected; odd names are not kept."""
         if self.fields is not None:
-            for name in names:
-                self.fields.setdefault(f"{path}.{name}", FieldSeen())
+            for name, value in values.items():
+                seen = self.fields.setdefault(f"{path}.{shown_name(name)}", FieldSeen())
+                seen.met[kind_of(value)] += 1
 
 
 def is_empty(value: Any) -> bool:
     """Whether a value holds nothing: null, blank text, or an empty list or object."""
     return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {})
-
-
-def kind_of(value: Any) -> str:
-    """The kind of a value in a word; tells nothing of the value."""
-    match value:
-        case None:
-            return MISSING
-        case bool():
-            return "flag"
-        case int():
-            return "negative number" if value < 0 else "whole number"
-        case Decimal() if not value.is_finite():
-            return "number out of bounds"
-        case Decimal():
-            return "fraction"
-        case str():
-            return "text" if value.strip() else "empty text"
-        case list():
-            return "list"
-        case dict():
-            return "object"
-        case _:
-            return "value"

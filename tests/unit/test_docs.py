@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import catalogue
+from app.probe.reading import READING
 from app.settings import Settings
+from app.upstream.kinds import KINDS
 from tests.conftest import PROJECT
 
 PAGES = [*sorted((PROJECT / "docs").rglob("*.md")), *sorted(PROJECT.glob("*.md"))]
@@ -40,3 +42,10 @@ def test_what_a_page_names_exists(page: Path) -> None:
         assert (PROJECT / path).exists(), path
     for status, code in re.findall(r"`(\d{3}) ([a-z_]+)`", text):
         assert catalogue()[code].status == int(status)
+
+
+def test_the_page_on_the_upstream_has_every_kind_of_value_and_every_method_that_is_probed() -> None:
+    text = (PROJECT / "docs" / "upstream.md").read_text()
+    told = set(re.findall(r"`([^`\n]+)`", text))
+    assert set(KINDS) <= told
+    assert told >= READING
