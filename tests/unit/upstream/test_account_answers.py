@@ -112,12 +112,12 @@ def test_united_kingdom_is_gb_and_pools_keep_their_code() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
-        ("lastonline", "2026-01-20 09:47:53", "text"),
-        ("canprolongmax", 2**31, "whole number"),
+        ("lastonline", "2026-01-20 09:47:53", "text like a date"),
+        ("canprolongmax", 2**31, "number like a time"),
         ("until", -5, "negative number"),
         ("hasnewsms", {"a": 1}, "object"),
         ("state", [1], "list"),
-        ("pnumber", "7909***11", "text"),
+        ("pnumber", "7909***11", "text with asterisks"),
         ("until", Decimal("NaN"), "number out of bounds"),
     ],
 )
