@@ -18,7 +18,9 @@ from app.probe import METHODS, Choices, MethodReport, ReadingTransport, Session,
 from app.settings import LOOPBACK, Settings
 from app.telemetry import configure_logging
 from app.telemetry.redaction import hide, without_secrets
+from app.upstream.balance import BalanceClient
 from app.upstream.scalars import CODE, Unreadable
+from app.upstream.transport import Transport
 
 PAUSE_SECONDS = 5.0
 LEAST_PAUSE = 4.0
@@ -35,6 +37,12 @@ def probe(
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="The upstream's rent.php; RENTGATE_UPSTREAM_URL if none.")
+    ] = None,
+    balance_url: Annotated[
+        str | None,
+        typer.Option(
+            help="The balance's URL; RENTGATE_BALANCE_URL if none, and if --url isn't given either."
+        ),
     ] = None,
     country: Annotated[
         str | None,
@@ -58,7 +66,7 @@ def probe(
     if context.args:  # which are not repeated: one of them may be the key
         raise _wrong("The key is no argument, since everybody on this machine could see it: see --key-file.")
     settings = Settings()
-    address = _address(url or settings.upstream_url, checked=url is not None)
+    address = _address("--url", url or settings.upstream_url, checked=url is not None)
     least = 0.0 if urlsplit(address).hostname in LOOPBACK else LEAST_PAUSE
     if not pause >= least:  # nor is it so of what is no number
         raise _wrong(f"--pause: has to be {least:g} s at the least with this upstream.")
@@ -68,6 +76,13 @@ def probe(
     hide(key)
     transport = ReadingTransport(address, settings.upstream_timeout)
     session = Session(transport, key, choices, pause)
+    # The key goes to no host that wasn't named for it: another upstream's key is none for the default one.
+    known_balance_url = settings.balance_url if url is None else None
+    if balance := (
+        _address("--balance-url", balance_url, checked=True) if balance_url else known_balance_url
+    ):
+        to_balance = Transport(balance, settings.upstream_timeout)
+        session.balances = BalanceClient(to_balance, observe=session.observe, inspect=True)
     asyncio.run(_probe(session, address))
     if not session.report.good:
         raise typer.Exit(1)
@@ -95,7 +110,7 @@ def _wrong(what: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _address(url: str, *, checked: bool) -> str:
+def _address(option: str, url: str, *, checked: bool) -> str:
     """The URL that is called: one that was given has to keep the key from being read on its way."""
     try:
         parts = urlsplit(url)
@@ -107,7 +122,7 @@ def _address(url: str, *, checked: bool) -> str:
     plain = parts.username is None and not parts.query and not parts.fragment
     safe = parts.scheme == "https" or host in LOOPBACK
     if checked and not (plain and safe):
-        raise _wrong("--url: has to be an https URL without user and query, or http on loopback.")
+        raise _wrong(f"{option}: has to be an https URL without user and query, or http on loopback.")
     return url
 
 

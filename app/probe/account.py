@@ -121,3 +121,12 @@ async def restore_precalc(session: Session) -> None:
         asked="an order of the archive",
         answers=RESTORING,
     )
+
+
+async def balance(session: Session) -> None:
+    """Ask what is left on the account, of the provider's other host."""
+    balances = session.balances
+    if balances is None:
+        session.skip("no URL of the balance is set")
+        return
+    await session.call(lambda _client: balances.balance(session.api_key))

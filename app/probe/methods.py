@@ -31,6 +31,7 @@ METHODS = (
     Probed("sms", True, account.sms),
     Probed("get_rent_history", True, account.history),
     Probed("restore_user_precalc", True, account.restore_precalc),
+    Probed("balance", True, account.balance),
     Probed("get_default_services", False, catalog.default_services),
     Probed("getdata", False, catalog.offers),
     Probed("getdataWithProviders", False, catalog.offers_with_operators),
@@ -41,8 +42,7 @@ METHODS = (
     Probed("get_min_paypal_days", False, catalog.minimum_days),
     Probed("get_days_canada_paypal", False, catalog.day_choices),
 )
-"""Each method once. A method of another host is an entry too: its `ask` calls through `Session.call`, which
-keeps the pause and notes what came of it, and gives its findings to `Session.observe`."""
+"""Each method once."""
 
 
 async def run(session: Session, methods: Sequence[Probed], tell: Callable[[MethodReport], None]) -> None:

@@ -17,6 +17,7 @@ from app.errors import (
 )
 from app.probe.reading import ReadingTransport
 from app.probe.report import CallReport, MethodReport, Report, Result
+from app.upstream.balance import BalanceClient
 from app.upstream.client import News, UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.rows import Listing
@@ -71,6 +72,7 @@ class Session:
         choices: what was chosen by the person who runs it.
         pause: seconds between two calls, from the end of one to the beginning of the next.
         sleep: waits so many seconds.
+        balances: the way to the account's balance, which is at another host; None if it isn't asked for.
         report: what was found so far.
         known: what was read so far.
         over: why no more calls are made with the key, or at all; empty while they are.
@@ -81,6 +83,7 @@ class Session:
     choices: Choices = field(default_factory=Choices)
     pause: float = 5.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    balances: BalanceClient | None = None
     report: Report = field(init=False)
     known: Known = field(default_factory=Known)
     over: str = ""

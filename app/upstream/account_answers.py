@@ -191,9 +191,7 @@ def restore_quote(data: Any, findings: Findings, order_id: str) -> RestoreQuote:
     """
     row = one_row_of(data, findings)
     require_same_order(row, "orderid", order_id)
-    price = row.need("price", AMOUNT)
-    if price is None:
-        raise Unreadable("the price can't be read")
+    price = row.require("price", AMOUNT)
     written = row.read("ccode", LABEL) or ""
     country = _country(written) if written[:1].isalpha() else None
     dial_code = written if country is None else None
@@ -218,10 +216,7 @@ def restored(data: Any, findings: Findings) -> Restored:
     """
     if data is True or data in (1, "1", "true"):
         return Restored(None)
-    order_id = one_row_of(data, findings).need("id", ID)
-    if order_id is None:
-        raise Unreadable("data is not positive")
-    return Restored(order_id)
+    return Restored(one_row_of(data, findings).require("id", ID))
 
 
 def done(data: Any, findings: Findings, order_id: str) -> None:

@@ -21,9 +21,12 @@ from app.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from app.upstream.client import Observe, ignore
 from app.upstream.envelope import parsed
 from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome, cleaned
+from app.upstream.rows import one_row_of
 from app.upstream.scalars import SIGNED_AMOUNT, Unreadable
+from app.upstream.set_aside import Findings
 from app.upstream.transport import AWAY_SECONDS, Transport
 
 METHOD = "balance"
@@ -33,8 +36,11 @@ METHOD = "balance"
 class BalanceClient:
     """Asks for balances through a transport to their URL."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, observe: Observe = ignore, inspect: bool = False) -> None:
+        """Ask through `transport`; `observe` and `inspect` are as those of an UpstreamClient."""
         self._transport = transport
+        self._observe = observe
+        self._inspect = inspect
 
     async def balance(self, api_key: str) -> Decimal:
         """What is left on the account, in US dollars with four decimals; below 0 if it owes.
@@ -43,10 +49,13 @@ class BalanceClient:
             CallFailed: it could not be read.
         """
         body = await self._transport.get_with_headers(METHOD, {"apikey": api_key})
+        findings = Findings(METHOD, inspect=self._inspect)
         try:
-            return read_balance(body, api_key)
+            return read_balance(body, api_key, findings)
         except RentgateError as error:
             failure = error
+        finally:
+            self._observe(findings)
         outcome = Outcome.UNKNOWN if isinstance(failure, UpstreamBadResponse) else Outcome.REFUSED
         raise CallFailed(outcome, failure, METHOD)
 
@@ -65,32 +74,30 @@ class BalanceClient:
         return "It answers."
 
 
-def read_balance(body: bytes, api_key: str | None = None) -> Decimal:
+def read_balance(body: bytes, api_key: str | None = None, findings: Findings | None = None) -> Decimal:
     """The balance that an answer tells, rounded half up to four decimals.
 
     Args:
         api_key: what the call was made with, to be cleaned out of what is kept of a refusal.
+        findings: take up what can't be read.
 
     Raises:
         UpstreamBadResponse: it is not the promised JSON, or tells no amount that the database holds.
         RentgateError: the answer is a refusal, by its own status.
     """
+    found = findings or Findings(METHOD)
     try:
         answer = parsed(body)
         status, error = _status(answer.get("statusCode", 200)), answer.get("error")
+        found.expect("statusCode", "200, or the status of an error", answer.get("statusCode"))
         if status == 200 and not error:
-            return SIGNED_AMOUNT.read(_member(answer.get("data"), "balance"))
+            return one_row_of(answer.get("data"), found).require("balance", SIGNED_AMOUNT)
     except Unreadable as unreadable:
+        found.put_aside_answer()
         failure: RentgateError = UpstreamBadResponse(f"The upstream's answer can't be read: {unreadable}.")
     else:
         failure = _refusal(status, error, api_key)
     raise failure
-
-
-def _member(data: Any, name: str) -> Any:
-    if not isinstance(data, dict):
-        raise Unreadable("data is no object")
-    return data.get(name)
 
 
 def _status(value: Any) -> int:

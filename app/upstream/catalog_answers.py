@@ -155,10 +155,7 @@ def stock_of_all(data: Any, findings: Findings) -> int:
         Unreadable: it can't be told.
     """
     if isinstance(data, Mapping):
-        count = one_row_of(data, findings).need("count", COUNT)
-        if count is None:
-            raise Unreadable("count is no number")
-        return count
+        return one_row_of(data, findings).require("count", COUNT)
     return _count(data, findings)
 
 

@@ -38,14 +38,14 @@ Observe = Callable[[Findings], None]
 """Is told what an answer holds that can't be read, once it was read."""
 
 
-def _ignore(_findings: Findings) -> None:
+def ignore(_findings: Findings) -> None:
     """For calls that nobody observes."""
 
 
 class UpstreamClient:
     """Speaks to the upstream through one transport. `send_by` is a reading of `time.monotonic()`."""
 
-    def __init__(self, transport: Transport, *, observe: Observe = _ignore, inspect: bool = False) -> None:
+    def __init__(self, transport: Transport, *, observe: Observe = ignore, inspect: bool = False) -> None:
         """Speak through `transport`.
 
         Args:

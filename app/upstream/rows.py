@@ -78,6 +78,17 @@ class Row:
             self.findings.put_aside(f"{self.path}.{name}", None)
         return self.read(name, expected, *aliases)
 
+    def require(self, name: str, expected: Expected[T]) -> T:
+        """A field without which the answer is none.
+
+        Raises:
+            Unreadable: it is missing, or can't be read.
+        """
+        value = self.need(name, expected)
+        if value is None:
+            raise Unreadable(f"{name} can't be read")
+        return value
+
     def put_aside(self, name: str) -> None:
         """Note that a field can't be read."""
         self.findings.put_aside(f"{self.path}.{name}", self.values.get(name))
