@@ -51,6 +51,8 @@ def offers(data: Any, findings: Findings) -> Listing[Offer]:
         Unreadable: it is no list.
     """
     nested = isinstance(data, Mapping) and "services" in data
+    if nested:
+        findings.meet("data", data)
     rows = list_of(data["services"] if nested else data, findings, "data.services" if nested else "data")
     found: dict[str, Offer] = {}
     readable = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.upstream.rows import Listing, Row, entries_of, is_row, rows_of
+from app.upstream.rows import Listing, Row, entries_of, rows_of
 from app.upstream.scalars import CODE, COUNT, LABEL, Unreadable
 from app.upstream.set_aside import Findings, is_empty
 from app.upstream.wire import DayChoice, MinimumDays, Stock
@@ -43,15 +43,11 @@ def stock(data: Any, findings: Findings) -> Listing[Stock] | int:
 
 
 def _members(data: list[Any] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What stands in an answer by which name; in a list, which has no names, by that of the row's service."""
-    if isinstance(data, Mapping):
-        yield from data.items()
-        return
-    for row in data:
-        if isinstance(row, Mapping) and not is_empty(row.get("service")):
-            yield str(row["service"]), row
-        elif not is_empty(row):
-            yield "", row
+    """What stands in an answer by the name of its service, which stands in the row or is its key."""
+    members = data.items() if isinstance(data, Mapping) else (("", row) for row in data if not is_empty(row))
+    for key, value in members:
+        named = value.get("service") if isinstance(value, Mapping) else None
+        yield (named if isinstance(named, str) and named.strip() else key), value
 
 
 def _stock(name: str, value: Any, findings: Findings) -> Stock | None:
@@ -105,7 +101,7 @@ def stock_of_all(data: Any, findings: Findings) -> int:
     """
     if not isinstance(data, list | Mapping):
         return _count(data, findings)
-    rows = rows_of([data] if is_row(data) else data, findings)
+    rows = rows_of([data] if isinstance(data, Mapping) else data, findings)
     counts = [row.need("count", COUNT) for row in rows]
     if len(counts) != 1 or not rows.complete or counts[0] is None:
         raise Unreadable("count is no number")
@@ -118,7 +114,7 @@ def minimum_days(data: Any, findings: Findings) -> MinimumDays:
     Raises:
         Unreadable: it is no such object.
     """
-    rows = rows_of([data] if is_row(data) else data, findings)
+    rows = rows_of([data] if isinstance(data, Mapping) else data, findings)
     if len(rows) > 1 or not rows.complete:
         raise Unreadable("data is not one object")
     for row in rows:
@@ -132,16 +128,17 @@ def day_choices(data: Any, findings: Findings) -> Listing[DayChoice]:
     Raises:
         Unreadable: it is no list.
     """
-    rows = rows_of([data] if is_row(data) else data, findings)
+    rows = rows_of([data] if isinstance(data, Mapping) and "Days" in data else data, findings)
     if not rows.complete and not rows.rows:
         raise Unreadable("data is no list")
     found: dict[int, DayChoice] = {}
     readable = 0
     for row in rows:
         days, available = row.need("Days", COUNT), row.read("Amount", COUNT)
-        if days is not None:
+        if days == 0:
+            row.put_aside("Days")
+        elif days is not None:
             readable += 1
-        if days:
             found.setdefault(days, DayChoice(days, available))
     return Listing(tuple(found.values()), rows.complete and readable == len(rows))
 

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
 from tests.acceptance.tenant import Answer, ok, problem
 from tests.conftest import MakeDatabase, new_vault_key
-from tests.scripted_upstream import ScriptedUpstream
+from tests.verbatim import Verbatim
 
 COUNTRIES = [
     {
@@ -54,16 +54,16 @@ def service_country(country: str, price: str, amount: Any = 7) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def served_upstream() -> Iterator[ScriptedUpstream]:
+def served_upstream() -> Iterator[Verbatim]:
     """The upstream of this module's tests."""
-    with ScriptedUpstream() as upstream:
+    with Verbatim() as upstream:
         yield upstream
 
 
 @pytest.fixture(scope="module")
 def scripted_gateway(
     make_database: MakeDatabase,
-    served_upstream: ScriptedUpstream,
+    served_upstream: Verbatim,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway before that upstream, which keeps next to nothing of the catalog."""
@@ -82,10 +82,10 @@ def scripted_gateway(
 
 
 @pytest.fixture
-def upstream(served_upstream: ScriptedUpstream) -> ScriptedUpstream:
+def upstream(served_upstream: Verbatim) -> Verbatim:
     """The upstream, which knows the catalog's lists and nothing else yet."""
     served_upstream.calls.clear()
-    served_upstream.bodies = {
+    served_upstream.answers = {
         "getcountries": {"status": 1, "data": COUNTRIES},
         "get_default_services": {"status": 1, "data": SERVICES},
     }
@@ -106,6 +106,11 @@ def client_with(gateway: Gateway, *scopes: str) -> httpx.Client:
         body = {"name": "key", "scopes": list(scopes)}
         key = ok(admin.post(f"/tenants/{tenant_id}/api-keys", json=body), 201)
     return gateway.client(key["token"])
+
+
+def parameters_of(upstream: Verbatim, method: str) -> list[dict[str, str]]:
+    """What each call of a method asked for."""
+    return [call.parameters for call in upstream.of(method)]
 
 
 def items(answer: httpx.Response) -> list[Answer]:
@@ -140,9 +145,7 @@ def test_the_catalog_is_for_who_may_read_it(path: str, scripted_gateway: Gateway
         problem(nobody.get(path), 401, "unauthenticated")
 
 
-def test_countries_tell_whether_rentals_can_be_prolonged(
-    upstream: ScriptedUpstream, reader: httpx.Client
-) -> None:
+def test_countries_tell_whether_rentals_can_be_prolonged(upstream: Verbatim, reader: httpx.Client) -> None:
     found = items(reader.get("/countries"))
     assert found[0] == {
         "code": "CA",
@@ -155,11 +158,11 @@ def test_countries_tell_whether_rentals_can_be_prolonged(
         ("GB", None, False),
         ("KZ", "SLOW", None),
     ]
-    assert upstream.called("getcountries")
+    assert parameters_of(upstream, "getcountries")
 
 
 def test_offers_tell_operators_and_counts_that_can_not_be_read(
-    upstream: ScriptedUpstream, reader: httpx.Client
+    upstream: Verbatim, reader: httpx.Client
 ) -> None:
     rows = [
         {"name": "Google", "service": "opt1", "price_day": 0.5, "count": {"Rogers": 3, "Bell": 4}},
@@ -167,7 +170,7 @@ def test_offers_tell_operators_and_counts_that_can_not_be_read(
         {"name": "odd", "service": "opt5", "price_day": "free", "count": 3},
         {"service": "opt83", "price_day": 0.7, "count": 0, "img": None, "procent": 5, "day_step": 1.5},
     ]
-    upstream.bodies["getdata"] = {"status": 1, "data": {"services": rows, "totalAmount": 7}}
+    upstream.answers["getdata"] = {"status": 1, "data": {"services": rows, "totalAmount": 7}}
     found = items(reader.get("/countries/ca/services"))
     assert [(o["service"], o["name"], o["available"], o["operators"]) for o in found] == [
         ("opt1", "Google", 7, {"Rogers": 3, "Bell": 4}),
@@ -176,20 +179,18 @@ def test_offers_tell_operators_and_counts_that_can_not_be_read(
     ]
 
 
-def test_services_with_their_usual_price(upstream: ScriptedUpstream, reader: httpx.Client) -> None:
+def test_services_with_their_usual_price(upstream: Verbatim, reader: httpx.Client) -> None:
     odd = [{}, None, {"name": "no code", "priceForDay": "1"}, {"service": "opt9", "priceForDay": "?"}]
-    upstream.bodies["get_default_services"] = {"status": 1, "data": [SERVICES[0], *odd, SERVICES[0]]}
+    upstream.answers["get_default_services"] = {"status": 1, "data": [SERVICES[0], *odd, SERVICES[0]]}
     assert items(reader.get("/services")) == [
         {"service": "opt1", "name": "Google", "price_per_day": usd("0.50")},
         {"service": "opt9", "name": "opt9", "price_per_day": None},
     ]
-    assert upstream.called("get_default_services") == [{}]
+    assert parameters_of(upstream, "get_default_services") == [{}]
 
 
-def test_where_a_service_can_be_rented_the_cheapest_first(
-    upstream: ScriptedUpstream, reader: httpx.Client
-) -> None:
-    upstream.bodies["get_country_by_service"] = {
+def test_where_a_service_can_be_rented_the_cheapest_first(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["get_country_by_service"] = {
         "status": 1,
         "data": {
             "CA": service_country("CA", "1.5"),
@@ -232,15 +233,15 @@ def test_where_a_service_can_be_rented_the_cheapest_first(
         },
     ]
     asked = {"service": "opt20", "dtype": "month", "dcount": "2"}
-    assert upstream.called("get_country_by_service") == [asked]
+    assert parameters_of(upstream, "get_country_by_service") == [asked]
 
 
 def test_without_a_list_of_countries_there_are_no_names(
-    upstream: ScriptedUpstream, scripted_gateway: Gateway, reader: httpx.Client
+    upstream: Verbatim, scripted_gateway: Gateway, reader: httpx.Client
 ) -> None:
     items(reader.get("/countries"))
-    upstream.bodies["getcountries"] = {"status": 1, "data": [{"code": "KZ"}]}
-    upstream.bodies["get_country_by_service"] = {
+    upstream.answers["getcountries"] = {"status": 1, "data": [{"code": "KZ"}]}
+    upstream.answers["get_country_by_service"] = {
         "status": 1,
         "data": {"KZ": service_country("KZ", "1")},
     }
@@ -263,15 +264,15 @@ def test_without_a_list_of_countries_there_are_no_names(
 )
 @pytest.mark.parametrize("path", ["/services/opt999/countries", "/countries/KZ/stock"])
 def test_an_empty_answer_is_an_empty_list(
-    upstream: ScriptedUpstream, reader: httpx.Client, path: str, body: Answer
+    upstream: Verbatim, reader: httpx.Client, path: str, body: Answer
 ) -> None:
     for method in ("get_country_by_service", "getCountWithProviders", "getcount"):
-        upstream.bodies[method] = body
+        upstream.answers[method] = body
     assert items(reader.get(path)) == []
 
 
-def test_stock_by_service_and_operator(upstream: ScriptedUpstream, reader: httpx.Client) -> None:
-    upstream.bodies["getCountWithProviders"] = {
+def test_stock_by_service_and_operator(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["getCountWithProviders"] = {
         "status": 1,
         "data": {
             "opt1": {"Amount": {"Rogers": 3, "Bell": 4}, "Total": 7},
@@ -289,8 +290,8 @@ def test_stock_by_service_and_operator(upstream: ScriptedUpstream, reader: httpx
         {"service": "opt5", "available": None, "operators": None},
     ]
     asked = {"country": "UK", "dtype": "week", "dcount": "3"}
-    assert upstream.called("getCountWithProviders") == [asked]
-    assert upstream.called("getcount") == []
+    assert parameters_of(upstream, "getCountWithProviders") == [asked]
+    assert parameters_of(upstream, "getcount") == []
 
 
 @pytest.mark.parametrize(
@@ -298,60 +299,58 @@ def test_stock_by_service_and_operator(upstream: ScriptedUpstream, reader: httpx
     [{"status": 0, "msg": "Incorrect method"}, {"status": 1, "data": "?"}, {"status": 1, "data": 9}, b"<"],
 )
 def test_stock_that_is_not_told_by_operator_is_told_by_service(
-    upstream: ScriptedUpstream, reader: httpx.Client, first: Any
+    upstream: Verbatim, reader: httpx.Client, first: Any
 ) -> None:
-    upstream.bodies["getCountWithProviders"] = first
-    upstream.bodies["getcount"] = {"status": 1, "data": {"opt1": 3, "opt20": "4"}}
+    upstream.answers["getCountWithProviders"] = first
+    upstream.answers["getcount"] = {"status": 1, "data": {"opt1": 3, "opt20": "4"}}
     assert items(reader.get("/countries/CA/stock")) == [
         {"service": "opt1", "available": 3, "operators": None},
         {"service": "opt20", "available": 4, "operators": None},
     ]
-    assert upstream.called("getcount") == [{"country": "CA", "dtype": "week", "dcount": "1"}]
-    upstream.bodies["getcount"] = {"status": 1, "data": 0}
+    assert parameters_of(upstream, "getcount") == [{"country": "CA", "dtype": "week", "dcount": "1"}]
+    upstream.answers["getcount"] = {"status": 1, "data": 0}
     assert items(reader.get("/countries/CA/stock?count=2")) == []
 
 
-def test_of_one_number_no_stock_by_service_is_made_up(
-    upstream: ScriptedUpstream, reader: httpx.Client
-) -> None:
-    upstream.bodies["getcount"] = {"status": 1, "data": 12}
+def test_of_one_number_no_stock_by_service_is_made_up(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["getcount"] = {"status": 1, "data": 12}
     problem(reader.get("/countries/CA/stock?count=4"), 502, "upstream_bad_response")
 
 
-def test_how_many_numbers_can_take_several_services(upstream: ScriptedUpstream, reader: httpx.Client) -> None:
-    upstream.bodies["get_count_multi"] = {"status": 1, "data": {"count": 5}}
+def test_how_many_numbers_can_take_several_services(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["get_count_multi"] = {"status": 1, "data": {"count": 5}}
     answer = reader.get("/countries/GB/stock", params={"services": "opt1,opt20,opt1"})
     assert ok(answer) == {"services": ["opt1", "opt20"], "available": 5}
     assert answer.headers["age"] == "0"
     asked = {"country": "UK", "services": "opt1,opt20", "dtype": "week", "dcount": "1"}
-    assert upstream.called("get_count_multi") == [asked]
+    assert parameters_of(upstream, "get_count_multi") == [asked]
     answer = reader.get("/countries/GB/stock", params={"services": "opt1", "unit": "month", "count": 3})
     assert ok(answer) == {"services": ["opt1"], "available": 5}
-    assert upstream.called("get_count_multi")[1]["dcount"] == "3"
+    assert parameters_of(upstream, "get_count_multi")[1]["dcount"] == "3"
 
 
 @pytest.mark.parametrize(
     "body", [{"status": 1, "data": {"count": 0}}, {"status": 0, "msg": "No numbers available"}], ids=str
 )
 def test_a_service_that_no_list_has_is_unknown_where_there_is_nothing_of_it(
-    upstream: ScriptedUpstream, reader: httpx.Client, body: Answer
+    upstream: Verbatim, reader: httpx.Client, body: Answer
 ) -> None:
-    upstream.bodies["get_count_multi"] = body
+    upstream.answers["get_count_multi"] = body
     path = "/countries/KZ/stock?services="
     assert ok(reader.get(f"{path}opt1,OPT20"))["available"] == 0
     problem(reader.get(f"{path}opt1,opt999"), 422, "service_unknown")
     # What a list lacks of which a row can't be read may be in that row.
-    upstream.bodies["get_default_services"] = {"status": 1, "data": [*SERVICES, {"name": "?"}]}
+    upstream.answers["get_default_services"] = {"status": 1, "data": [*SERVICES, {"name": "?"}]}
     assert ok(reader.get(f"{path}opt1,opt999"))["available"] == 0
     for broken in ({"status": 1, "data": []}, {"status": 0, "msg": "?"}):
-        upstream.bodies["get_default_services"] = broken
+        upstream.answers["get_default_services"] = broken
         assert ok(reader.get(f"{path}opt998"))["available"] == 0
 
 
-def test_restrictions_are_the_upstreams(upstream: ScriptedUpstream, reader: httpx.Client) -> None:
+def test_restrictions_are_the_upstreams(upstream: Verbatim, reader: httpx.Client) -> None:
     told = {"Days": 30, "Status": 1, "Message": "At least 30 days"}
-    upstream.bodies["get_min_paypal_days"] = {"status": 1, "data": told}
-    upstream.bodies["get_days_canada_paypal"] = {
+    upstream.answers["get_min_paypal_days"] = {"status": 1, "data": told}
+    upstream.answers["get_days_canada_paypal"] = {
         "status": 1,
         "data": [{"Days": 60, "Amount": 4}, {"Days": "30", "Amount": "?"}, {"Days": "?"}, None],
     }
@@ -362,32 +361,30 @@ def test_restrictions_are_the_upstreams(upstream: ScriptedUpstream, reader: http
         "message": "At least 30 days",
     }
     assert answer.headers["age"] == "0"
-    assert upstream.called("get_min_paypal_days") == [{"country": "CA", "service": "opt83"}]
-    assert upstream.called("get_days_canada_paypal") == [{}]
+    assert parameters_of(upstream, "get_min_paypal_days") == [{"country": "CA", "service": "opt83"}]
+    assert parameters_of(upstream, "get_days_canada_paypal") == [{}]
 
 
 @pytest.mark.parametrize(("country", "service"), [("CA", "opt20"), ("GB", "opt83")])
 def test_choices_are_canadas_paypals_alone(
-    upstream: ScriptedUpstream, reader: httpx.Client, country: str, service: str
+    upstream: Verbatim, reader: httpx.Client, country: str, service: str
 ) -> None:
-    upstream.bodies["get_min_paypal_days"] = {"status": 1, "data": {"Days": 0, "Status": 0, "Message": ""}}
+    upstream.answers["get_min_paypal_days"] = {"status": 1, "data": {"Days": 0, "Status": 0, "Message": ""}}
     found = ok(reader.get(f"/countries/{country}/services/{service}/restrictions"))
     assert found == {"minimum_days": None, "choices": None, "message": None}
-    assert upstream.called("get_days_canada_paypal") == []
+    assert parameters_of(upstream, "get_days_canada_paypal") == []
 
 
-def test_choices_that_can_not_be_read_hide_no_least_period(
-    upstream: ScriptedUpstream, reader: httpx.Client
-) -> None:
-    upstream.bodies["get_min_paypal_days"] = {"status": 1, "data": {"Days": 30}}
-    upstream.bodies["get_days_canada_paypal"] = {"status": 1, "data": "?"}
+def test_choices_that_can_not_be_read_hide_no_least_period(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["get_min_paypal_days"] = {"status": 1, "data": {"Days": 30}}
+    upstream.answers["get_days_canada_paypal"] = {"status": 1, "data": "?"}
     found = ok(reader.get("/countries/CA/services/opt83/restrictions"))
     assert found == {"minimum_days": 30, "choices": None, "message": None}
 
 
-def test_what_is_unknown(upstream: ScriptedUpstream, reader: httpx.Client) -> None:
+def test_what_is_unknown(upstream: Verbatim, reader: httpx.Client) -> None:
     nothing = {"status": 1, "data": []}
-    upstream.bodies |= {
+    upstream.answers |= {
         "get_min_paypal_days": nothing,
         "get_count_multi": {"status": 1, "data": {"count": 0}},
     }
@@ -396,7 +393,7 @@ def test_what_is_unknown(upstream: ScriptedUpstream, reader: httpx.Client) -> No
     problem(reader.get("/countries/CA/services/opt999/restrictions"), 422, "service_unknown")
     refusal = {"status": 0, "msg": "Service not found"}
     for method in ("get_country_by_service", "get_count_multi", "get_min_paypal_days"):
-        upstream.bodies[method] = refusal
+        upstream.answers[method] = refusal
     for path in (
         "/services/opt997/countries",
         "/countries/CA/stock?services=opt997",
@@ -406,12 +403,14 @@ def test_what_is_unknown(upstream: ScriptedUpstream, reader: httpx.Client) -> No
 
 
 @pytest.mark.parametrize("path", ["/services/opt1/countries", "/countries/CA/stock"])
-def test_periods_are_those_of_rentals(upstream: ScriptedUpstream, reader: httpx.Client, path: str) -> None:
-    for period in ({"count": 0}, {"count": 13}, {"unit": "month", "count": 4}):
-        problem(reader.get(path, params=period), 422, "period_invalid")
+def test_periods_are_those_of_rentals(upstream: Verbatim, reader: httpx.Client, path: str) -> None:
+    for period in ("count=0", "count=13", "unit=month&count=4"):
+        problem(reader.get(f"{path}?{period}"), 422, "period_invalid")
     body = problem(reader.get(path, params={"unit": "day"}), 422, "invalid_request")
     assert body["errors"][0]["location"] == "query.unit"
-    assert not upstream.called("get_country_by_service") + upstream.called("getCountWithProviders")
+    assert not parameters_of(upstream, "get_country_by_service") + parameters_of(
+        upstream, "getCountWithProviders"
+    )
 
 
 @pytest.mark.parametrize(
@@ -426,23 +425,19 @@ def test_periods_are_those_of_rentals(upstream: ScriptedUpstream, reader: httpx.
         (f"/countries/CA/stock?services={','.join(f'opt{n}' for n in range(21))}", "query.services"),
     ],
 )
-def test_codes_that_can_be_none(
-    upstream: ScriptedUpstream, reader: httpx.Client, path: str, location: str
-) -> None:
+def test_codes_that_can_be_none(upstream: Verbatim, reader: httpx.Client, path: str, location: str) -> None:
     body = problem(reader.get(path), 422, "invalid_request")
     assert body["errors"][0]["location"] == location
     assert not upstream.calls
 
 
-def test_an_odd_row_hides_no_country_that_was_seen_before(
-    upstream: ScriptedUpstream, reader: httpx.Client
-) -> None:
-    upstream.bodies["getdata"] = {"status": 1, "data": []}
+def test_an_odd_row_hides_no_country_that_was_seen_before(upstream: Verbatim, reader: httpx.Client) -> None:
+    upstream.answers["getdata"] = {"status": 1, "data": []}
     assert len(items(reader.get("/countries"))) == 3
-    upstream.bodies["getcountries"] = {"status": 1, "data": [{"name": "United Kingdom"}, COUNTRIES[0]]}
+    upstream.answers["getcountries"] = {"status": 1, "data": [{"name": "United Kingdom"}, COUNTRIES[0]]}
     assert [country["code"] for country in items(reader.get("/countries"))] == ["CA"]
     assert items(reader.get("/countries/GB/services")) == []
-    assert upstream.called("getdata")[-1]["country"] == "UK"
+    assert parameters_of(upstream, "getdata")[-1]["country"] == "UK"
     problem(reader.get("/countries/XX/services"), 502, "upstream_bad_response")
-    upstream.bodies["getcountries"] = {"status": 1, "data": COUNTRIES[:1]}
+    upstream.answers["getcountries"] = {"status": 1, "data": COUNTRIES[:1]}
     problem(reader.get("/countries/GB/services"), 404, "country_unknown")
