@@ -20,6 +20,9 @@ LONGEST_PROLONGING_BY_DAYS = 6
 LONGEST_PROLONGING = 120
 """Weeks or months. The upstream's own limits are not known, but no end lies beyond what a date can hold."""
 
+LONGEST_SERVICE_DAYS = 30 * LONGEST_PROLONGING
+"""For how long a service is added at most: no rental can be prolonged by more at once."""
+
 
 class PeriodUnit(StrEnum):
     """How the upstream counts time (its `dtype`)."""

@@ -17,6 +17,7 @@ from app.accounts.buckets import Limit
 from app.accounts.calls import UpstreamCalls
 from app.accounts.pace import Pace
 from app.audit.seals import Hash
+from app.catalog.availability import Availability
 from app.catalog.service import Catalog
 from app.database import Access, Database, Role
 from app.errors import RentgateError
@@ -87,6 +88,7 @@ class Services:
     pace: Pace
     calls: UpstreamCalls
     catalog: Catalog
+    availability: Availability
     executor: Executor[Rental]
     rentals: Rentals
     changes: Changes
@@ -280,6 +282,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             pace,
             calls,
             catalog,
+            Availability(calls, catalog, ttl=settings.offers_ttl),
             executor,
             rentals,
             changes,

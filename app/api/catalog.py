@@ -1,46 +1,135 @@
-"""`/countries`: what can be rented, and for how much."""
+"""`/countries` and `/services`: what can be rented, where, for how much, and how many numbers there are."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.api.auth import Require
-from app.api.fields import period
+from app.api.fields import Code, period
 from app.api.paging import Page
 from app.api.responses import UPSTREAM, problems
 from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.catalog.service import rentable
-from app.errors import CountryUnknown, PeriodInvalid
+from app.errors import CountryUnknown, PeriodInvalid, ServiceUnknown
 from app.schemas import Money
 from app.tenants.scopes import Scope
-from app.values import PeriodUnit, amount_text
+from app.values import Period, PeriodUnit, amount_text
 
 router = APIRouter(tags=["catalog"])
 Reader = Annotated[Caller, Depends(Require(Scope.CATALOG_READ))]
+CountryCode = Annotated[
+    str, Path(max_length=64, description="A country's code, ours or the upstream's.", examples=["GB"])
+]
+ServiceCode = Annotated[Code, Path(description="A service's code.", examples=["opt20"])]
+
+MOST_SERVICES = 20
+"""As many as one rental can be for."""
+
+Services = Annotated[
+    str | None,
+    Query(
+        pattern=rf"^[A-Za-z0-9_.-]{{1,64}}(,[A-Za-z0-9_.-]{{1,64}}){{0,{MOST_SERVICES - 1}}}$",
+        description=f"Services that one number should take: 1 to {MOST_SERVICES} codes with commas between.",
+        examples=["opt1,opt20"],
+    ),
+]
+
+
+async def _rentable(
+    unit: Annotated[Literal["week", "month"], Query(description="The period's unit.")] = "week",
+    count: Annotated[int, Query(description="How many of them.", examples=[1])] = 1,
+) -> Period:
+    """The period of a query, if numbers are rented for so long."""
+    return rentable(period(PeriodUnit(unit), count))
+
+
+Rentable = Annotated[Period, Depends(_rentable)]
 
 
 class CountryOut(BaseModel):
-    """A country that numbers can be rented in; `code` is ISO 3166-1 alpha-2 where there is one."""
+    """A country that numbers can be rented in; `code` is ISO 3166-1 alpha-2 where there is one. Where the
+    upstream tells no readable `name`, its code stands there. `prolongable` tells whether rentals there can be
+    prolonged; null if the upstream doesn't tell.
+    """
 
     code: str
     name: str
     upstream_code: str
     switch_type: str | None
+    prolongable: bool | None
 
 
 class ServiceOffer(BaseModel):
-    """A service's offer for one very period."""
+    """A service's offer for one very period. `available` is null if the upstream's count can't be read."""
 
     service: str
     name: str
     price_per_day: Money
     total_price: Money
-    available: int
+    available: int | None
     operators: dict[str, int] | None
+
+
+class DefaultServiceOut(BaseModel):
+    """A service with what one day of it usually costs, null if that can't be read. What a rental costs is
+    told by the offers of a country.
+    """
+
+    service: str
+    name: str
+    price_per_day: Money | None
+
+
+class ServiceCountryOut(BaseModel):
+    """A country that a service can be rented in. `name` is null if the list of countries doesn't tell it, and
+    `available` if the upstream's count can't be read.
+    """
+
+    country: str
+    upstream_code: str
+    name: str | None
+    price_per_day: Money
+    available: int | None
+
+
+class ServiceStock(BaseModel):
+    """How many numbers of a service a country has; `operators` is null if the upstream doesn't tell of which
+    operators they are.
+    """
+
+    service: str
+    available: int | None
+    operators: dict[str, int] | None
+
+
+class StockOfAll(BaseModel):
+    """How many numbers of a country can take all of these services."""
+
+    services: list[str]
+    available: int
+
+
+class DayChoiceOut(BaseModel):
+    """A number of days that can be rented, and how many numbers there are for it."""
+
+    days: int
+    available: int | None
+
+
+class RestrictionsOut(BaseModel):
+    """For how long a service can be rented in a country, beside the 7 to 90 days that hold everywhere. Each
+    field is null if the upstream tells nothing of the kind.
+    """
+
+    minimum_days: int | None = Field(description="For how many days at least.")
+    choices: list[DayChoiceOut] | None = Field(
+        description="The only numbers of days there are; known of Canada's PayPal alone."
+    )
+    message: str | None = Field(description="What the upstream says of it.")
 
 
 class CountryList(Page[CountryOut]):
@@ -51,17 +140,30 @@ class ServiceOfferList(Page[ServiceOffer]):
     """All offers of a country for a period; the list is always whole."""
 
 
+class DefaultServiceList(Page[DefaultServiceOut]):
+    """All services; the list is always whole."""
+
+
+class ServiceCountryList(Page[ServiceCountryOut]):
+    """All countries of a service, the cheapest first; the list is always whole."""
+
+
+class StockList(Page[ServiceStock]):
+    """The stock of all services of a country; the list is always whole."""
+
+
 @router.get("/countries", summary="List countries", responses=problems(*UPSTREAM))
 async def list_countries(caller: Reader, services: Wired, response: Response) -> CountryList:
     """The countries that the upstream rents numbers in. `Age` tells how many seconds old the answer is."""
     found = await services.catalog.countries(caller)
-    response.headers["Age"] = str(int(found.age))
+    _tell_age(response, found.age)
     items = [
         CountryOut(
             code=country.code,
-            name=country.name,
+            name=country.name or country.upstream_code,
             upstream_code=country.upstream_code,
             switch_type=country.switch_type,
+            prolongable=country.prolongable,
         )
         for country in found.value
     ]
@@ -74,18 +176,12 @@ async def list_countries(caller: Reader, services: Wired, response: Response) ->
     responses=problems(CountryUnknown, PeriodInvalid, *UPSTREAM),
 )
 async def list_services(
-    country: Annotated[str, Path(max_length=64, examples=["GB"])],
-    caller: Reader,
-    services: Wired,
-    response: Response,
-    unit: Annotated[Literal["week", "month"], Query(description="The period's unit.")] = "week",
-    count: Annotated[int, Query(description="How many of them.", examples=[1])] = 1,
+    country: CountryCode, caller: Reader, services: Wired, response: Response, wanted: Rentable
 ) -> ServiceOfferList:
     """What can be rented in a country for a period of 7 to 90 days, and for how much."""
-    wanted = rentable(period(PeriodUnit(unit), count))
     found_country = await services.catalog.country(country, caller)
     found = await services.catalog.offers(found_country, wanted, caller)
-    response.headers["Age"] = str(int(found.age))
+    _tell_age(response, found.age)
     items = [
         ServiceOffer(
             service=offer.service,
@@ -98,3 +194,101 @@ async def list_services(
         for offer in found.value
     ]
     return ServiceOfferList(items=items, next_cursor=None)
+
+
+@router.get("/services", summary="List services", responses=problems(*UPSTREAM))
+async def list_default_services(caller: Reader, services: Wired, response: Response) -> DefaultServiceList:
+    """All services of the upstream, wherever they can be rented, with the usual price of one day."""
+    found = await services.catalog.default_services(caller)
+    _tell_age(response, found.age)
+    items = [
+        DefaultServiceOut(
+            service=service.service, name=service.name, price_per_day=Money.of(service.price_per_day)
+        )
+        for service in found.value
+    ]
+    return DefaultServiceList(items=items, next_cursor=None)
+
+
+@router.get(
+    "/services/{service}/countries",
+    summary="List a service's countries",
+    responses=problems(ServiceUnknown, PeriodInvalid, *UPSTREAM),
+)
+async def list_service_countries(
+    service: ServiceCode, caller: Reader, services: Wired, response: Response, wanted: Rentable
+) -> ServiceCountryList:
+    """Where a service can be rented for a period of 7 to 90 days, the cheapest first. The list is empty if
+    the upstream tells of no country; it need not say whether there is such a service.
+    """
+    found = await services.availability.countries_of(service, wanted, caller)
+    _tell_age(response, found.age)
+    items = [
+        ServiceCountryOut(
+            country=row.country,
+            upstream_code=row.upstream_code,
+            name=row.name,
+            price_per_day=Money(amount=amount_text(row.price_per_day)),
+            available=row.available,
+        )
+        for row in found.value
+    ]
+    return ServiceCountryList(items=items, next_cursor=None)
+
+
+@router.get(
+    "/countries/{country}/stock",
+    summary="Show a country's stock",
+    responses=problems(CountryUnknown, ServiceUnknown, PeriodInvalid, *UPSTREAM),
+)
+async def get_stock(
+    country: CountryCode,
+    caller: Reader,
+    services: Wired,
+    response: Response,
+    wanted: Rentable,
+    together: Annotated[Services, Query(alias="services")] = None,
+) -> StockList | StockOfAll:
+    """How many numbers a country has for a period of 7 to 90 days: a list by service, with the numbers of
+    each operator; or, with `services`, how many numbers can take all of these.
+    """
+    found_country = await services.catalog.country(country, caller)
+    if together is not None:
+        named = list(dict.fromkeys(together.split(",")))
+        counted = await services.availability.stock_of_all(found_country, named, wanted, caller)
+        _tell_age(response, counted.age)
+        return StockOfAll(services=named, available=counted.value)
+    found = await services.availability.stock(found_country, wanted, caller)
+    _tell_age(response, found.age)
+    items = [
+        ServiceStock(service=row.service, available=row.available, operators=row.operators)
+        for row in found.value
+    ]
+    return StockList(items=items, next_cursor=None)
+
+
+@router.get(
+    "/countries/{country}/services/{service}/restrictions",
+    summary="Show a service's restrictions",
+    responses=problems(CountryUnknown, ServiceUnknown, *UPSTREAM),
+)
+async def get_restrictions(
+    country: CountryCode, service: ServiceCode, caller: Reader, services: Wired, response: Response
+) -> RestrictionsOut:
+    """For how long at least, and for which numbers of days only, a service can be rented in a country.
+    Whether a rental is refused for it is the upstream's to say.
+    """
+    found_country = await services.catalog.country(country, caller)
+    found = await services.availability.restrictions(found_country, service, caller)
+    _tell_age(response, found.age)
+    told = found.value
+    choices = [DayChoiceOut(days=choice.days, available=choice.available) for choice in told.choices or ()]
+    return RestrictionsOut(
+        minimum_days=told.minimum_days,
+        choices=None if told.choices is None else choices,
+        message=told.message,
+    )
+
+
+def _tell_age(response: Response, age: float) -> None:
+    response.headers["Age"] = str(int(age))

@@ -108,7 +108,23 @@ _UPSTREAM_KEY = {
     "low_balance_below": _money("20.00"),
 }
 
-_COUNTRY = {"code": "GB", "name": "United Kingdom", "upstream_code": "UK", "switch_type": "FAST"}
+_COUNTRY = {
+    "code": "GB",
+    "name": "United Kingdom",
+    "upstream_code": "UK",
+    "switch_type": "FAST",
+    "prolongable": True,
+}
+
+_SERVICE_COUNTRY = {
+    "country": "GB",
+    "upstream_code": "UK",
+    "name": "United Kingdom",
+    "price_per_day": _money("1.65"),
+    "available": 42,
+}
+
+_STOCK = {"service": "opt20", "available": 42, "operators": {"Vodafone": 30, "O2": 12}}
 
 _OFFER = {
     "service": "opt20",
@@ -174,6 +190,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyRequest": {"name": "checkout service", "scopes": ["rentals:read", "rentals:write"]},
     "AuditLogList": _listed(_AUDIT_LOG),
     "CountryList": _listed(_COUNTRY),
+    "DefaultServiceList": _listed({"service": "opt20", "name": "WhatsApp", "price_per_day": _money("1.50")}),
     "Delivery": _DELIVERY,
     "DeliveryList": _listed(_DELIVERY),
     "ExternalUpstreamKey": {**_UPSTREAM_KEY, "external_id": "vault-4711"},
@@ -231,8 +248,15 @@ EXAMPLES: dict[str, Any] = {
     "RetryRequest": {"since": _AT},
     "RotationRequest": {"overlap_seconds": 3600},
     "SecretRequest": {"api_key": "the-upstreams-new-key"},
+    "Restrictions": {
+        "minimum_days": 30,
+        "choices": [{"days": 30, "available": 12}, {"days": 60, "available": 4}],
+        "message": "PayPal is rented for 30 days at least.",
+    },
+    "ServiceCountryList": _listed(_SERVICE_COUNTRY),
     "ServiceOfferList": _listed(_OFFER),
-    "ServiceRequest": {"service": "opt29", "max_price": "10.00"},
+    "ServiceRequest": {"service": "opt29", "days": 7, "max_price": "10.00"},
+    "StockList": _listed(_STOCK),
     "TenantChange": {"spend_limit": _money("750.00")},
     "TenantList": _listed(_TENANT),
     "Tenant": _TENANT,

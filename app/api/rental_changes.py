@@ -16,7 +16,7 @@ from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
 from app.api.wired import Wired
 from app.audit import repository as audit
 from app.audit.caller import Caller
-from app.catalog.service import prolongable
+from app.catalog.service import addable, prolongable
 from app.database import Access
 from app.errors import (
     ArchivedOrderNotFound,
@@ -44,7 +44,7 @@ from app.errors import (
 from app.rentals.schemas import Rental
 from app.schemas import Money
 from app.tenants.scopes import Scope
-from app.values import PeriodUnit, amount_text
+from app.values import LONGEST_SERVICE_DAYS, PeriodUnit, amount_text
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
@@ -93,9 +93,13 @@ class ProlongRequest(RequestBody):
 
 
 class ServiceRequest(RequestBody):
-    """The service to add, and for how much."""
+    """The service to add, for how long, and for how much."""
 
     service: Annotated[Code, Field(examples=["opt29"])]
+    days: Annotated[
+        StrictInt | None,
+        Field(description=f"For how many days, 1 to {LONGEST_SERVICE_DAYS}; until the rental's end if null."),
+    ] = None
     max_price: Annotated[
         DecimalText | None, Field(description="US dollars that the service may cost at most.")
     ] = None
@@ -238,7 +242,14 @@ async def prolong_rental(
     responses={
         **OPEN_OUTCOME,
         **problems(
-            *CHANGING, *SPENDING, CountryUnknown, ServiceUnknown, NoNumbersAvailable, *WITH_BODY, *UPSTREAM
+            *CHANGING,
+            *SPENDING,
+            CountryUnknown,
+            ServiceUnknown,
+            PeriodInvalid,
+            NoNumbersAvailable,
+            *WITH_BODY,
+            *UPSTREAM,
         ),
     },
 )
@@ -250,9 +261,16 @@ async def add_rental_service(
     request: Request,
     response: Response,
 ) -> Rental:
-    """Rent the number for another service too, once, until the rental's end."""
+    """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
+    `expires_at` is the earliest end of its orders; `upstream_orders` has each.
+    """
     outcome = await services.changes.add_service(
-        caller, rental_id, body.service, dollars(body.max_price), claim_of(request)
+        caller,
+        rental_id,
+        body.service,
+        dollars(body.max_price),
+        claim_of(request),
+        days=addable(body.days),
     )
     services.notifications.note(rental_id)
     response.status_code = 201 if outcome.settled else 202

@@ -36,9 +36,18 @@ class Cache(Generic[K, V]):
     """Values by key, each fetched at most once at a time however many ask for it."""
 
     def __init__(
-        self, ttl: float, *, capacity: int = 2000, clock: Callable[[], float] = time.monotonic
+        self,
+        ttl: float | Callable[[V], float],
+        *,
+        capacity: int = 2000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep values fresh for `ttl` seconds; of more than `capacity` the longest unused one goes."""
+        """Keep values.
+
+        Args:
+            ttl: seconds for which a value is fresh, which may depend on the value.
+            capacity: of more than so many the longest unused one goes.
+        """
         self._ttl = ttl
         self._capacity = capacity
         self._clock = clock
@@ -56,9 +65,10 @@ class Cache(Generic[K, V]):
             value, fetched_at = self._kept[key]
             self._kept.move_to_end(key)
             age = self._clock() - fetched_at
-            if age >= self._ttl:
+            ttl = self._ttl(value) if callable(self._ttl) else self._ttl
+            if age >= ttl:
                 self._refetch(key, fetch)
-            if age >= OLD * self._ttl:
+            if age >= OLD * ttl:
                 with contextlib.suppress(RentgateError):
                     return await self.fresh(key, fetch)
             return Cached(value, age)

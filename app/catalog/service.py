@@ -1,15 +1,16 @@
-"""The catalog: countries and offers, cached, since they are read far oftener than they change."""
+"""The catalog: countries, services and offers, cached, since they are read far oftener than they change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
-from app.errors import CountryUnknown, PeriodInvalid, UpstreamBadResponse
+from app.errors import CountryUnknown, NoNumbersAvailable, PeriodInvalid, UpstreamBadResponse
 from app.upstream.rows import Listing
 from app.upstream.wire import Country as UpstreamCountry
 from app.upstream.wire import Offer as UpstreamOffer
@@ -17,6 +18,7 @@ from app.values import (
     LONGEST_PROLONGING,
     LONGEST_PROLONGING_BY_DAYS,
     LONGEST_RENTAL_DAYS,
+    LONGEST_SERVICE_DAYS,
     SHORTEST_RENTAL_DAYS,
     Period,
     PeriodUnit,
@@ -29,10 +31,19 @@ class Country:
     """A country that numbers can be rented in."""
 
     code: str
-    name: str
+    name: str | None
     upstream_code: str
     switch_type: str | None
     prolongable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultService:
+    """A service, wherever it is rented, with what a day of it usually costs in US dollars."""
+
+    service: str
+    name: str
+    price_per_day: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +87,35 @@ def prolongable(period: Period) -> Period:
     return period
 
 
+def addable(days: int | None) -> int | None:
+    """For how many days a service is added, if that can be asked for; None means to the rental's end.
+
+    Raises:
+        PeriodInvalid: it is no day, or longer than anybody rents.
+    """
+    if days is not None and not 1 <= days <= LONGEST_SERVICE_DAYS:
+        raise PeriodInvalid(f"Services are added for 1 to {LONGEST_SERVICE_DAYS} days.")
+    return days
+
+
 class Catalog:
-    """Countries and offers of the upstream, in our words."""
+    """Countries, services and offers of the upstream, in our words."""
 
     def __init__(self, calls: UpstreamCalls, *, countries_ttl: float, offers_ttl: float) -> None:
+        """Ask through `calls`.
+
+        Args:
+            countries_ttl: seconds for which lists that hardly change are fresh, if they are whole.
+            offers_ttl: seconds for which all else is.
+        """
+
+        def ttl(listed: Listing[Any]) -> float:
+            return countries_ttl if listed.complete and listed.rows else min(countries_ttl, offers_ttl)
+
         self._calls = calls
-        self._countries: Cache[None, Listing[Country]] = Cache(countries_ttl)
+        self._countries: Cache[None, Listing[Country]] = Cache(ttl)
+        self._last_whole: tuple[Country, ...] = ()
+        self._default_services: Cache[None, Listing[DefaultService]] = Cache(ttl)
         self._offers: Cache[tuple[str, Period], Listing[Offer]] = Cache(offers_ttl)
 
     async def countries(self, caller: Caller) -> Cached[Listing[Country]]:
@@ -91,12 +125,16 @@ class Catalog:
             found = await self._calls.read_keyless(
                 "getcountries", lambda client: client.get_countries(), caller=caller
             )
-            return Listing(tuple(_country(country) for country in found), found.complete)
+            listed = Listing(tuple(_country(country) for country in found), found.complete)
+            if listed.complete:
+                self._last_whole = listed.rows
+            return listed
 
         return await self._countries.get(None, fetch)
 
     async def country(self, code: str, caller: Caller) -> Country:
-        """The country of a code, ours or the upstream's, in any case.
+        """The country of a code, ours or the upstream's, in any case. One that the present list can't be read
+        for is taken from the last list that could be read whole.
 
         Raises:
             CountryUnknown: the upstream rents nothing there.
@@ -104,12 +142,25 @@ class Catalog:
         """
         wanted = iso_country(code)
         listed = (await self.countries(caller)).value
-        for country in listed:
+        known = listed.rows if listed.complete else (*listed, *self._last_whole)
+        for country in known:
             if wanted in (country.code, country.upstream_code.upper()):
                 return country
         if not listed.complete:
             raise UpstreamBadResponse("The upstream's list of countries can't be read whole.")
         raise CountryUnknown(f"The upstream rents no numbers of {code!r}." if code.isalnum() else None)
+
+    async def default_services(self, caller: Caller) -> Cached[Listing[DefaultService]]:
+        """All services that can be read, wherever they are rented."""
+
+        async def fetch() -> Listing[DefaultService]:
+            found = await self._calls.read_keyless(
+                "get_default_services", lambda client: client.get_default_services(), caller=caller
+            )
+            listed = (DefaultService(s.service, s.name or s.service, s.price_per_day) for s in found)
+            return Listing(tuple(listed), found.complete)
+
+        return await self._default_services.get(None, fetch)
 
     async def offers(self, country: Country, period: Period, caller: Caller) -> Cached[Listing[Offer]]:
         """What a country offers for a period, at most some seconds old."""
@@ -133,19 +184,22 @@ class Catalog:
     async def _fetch_offers(
         self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
     ) -> Listing[Offer]:
-        found = await self._calls.read_keyless(
-            "getdata",
-            lambda client: client.get_offers(country.upstream_code, period),
-            caller=caller,
-            notes=notes,
-        )
+        try:
+            found = await self._calls.read_keyless(
+                "getdata",
+                lambda client: client.get_offers(country.upstream_code, period),
+                caller=caller,
+                notes=notes,
+            )
+        except NoNumbersAvailable:  # which doesn't say that there are no such services
+            return Listing((), complete=False)
         return Listing(tuple(_offer(offer, period) for offer in found), found.complete)
 
 
 def _country(country: UpstreamCountry) -> Country:
     return Country(
         iso_country(country.upstream_code),
-        country.name or country.upstream_code,
+        country.name,
         country.upstream_code,
         country.switch_type,
         country.prolongable,

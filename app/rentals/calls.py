@@ -85,6 +85,7 @@ def _add_service(operation: Operation) -> Call:
             order_id=operation.order["id"],
             service=request["service"],
             phone_number=request["phone_number"],
+            days=request.get("days"),  # operations of before it could be said have none
             send_by=send_by,
         )
         return () if made is None else (made,)

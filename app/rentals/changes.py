@@ -34,7 +34,7 @@ from app.operations.executor import Executor
 from app.operations.operation import Operation
 from app.operations.states import Kind
 from app.rentals import auto_prolong, repository, schemas
-from app.rentals.prices import Quote, days_left, fresh_offers
+from app.rentals.prices import Quote, days_left, fresh_offers, offered_period
 from app.rentals.reading import OrderReader
 from app.rentals.repository import Row
 from app.upstream.wire import RestoreQuote
@@ -197,9 +197,19 @@ class Changes:
                     await auto_prolong.failed(connection, caller, rental_id, error, end=end)
 
     async def add_service(
-        self, caller: Caller, rental_id: UUID, service: str, max_price: Decimal | None, claim: Claim | None
+        self,
+        caller: Caller,
+        rental_id: UUID,
+        service: str,
+        max_price: Decimal | None,
+        claim: Claim | None,
+        *,
+        days: int | None = None,
     ) -> Outcome:
-        """Rent a rental's number for another service too, until the rental's end.
+        """Rent a rental's number for another service too.
+
+        Args:
+            days: for how long; until the rental's end if None.
 
         Raises:
             ServiceUnknown: the country has no such service.
@@ -208,11 +218,15 @@ class Changes:
         """
         rental, living = await self._with_ends(caller, rental_id)
         end = living[0].expires_at
-        bought = Period(PeriodUnit(rental.period_unit), rental.period_count) if rental.period_unit else WEEK
+        if days is not None:
+            bought = offered_period(days)
+        elif rental.period_unit:
+            bought = Period(PeriodUnit(rental.period_unit), rental.period_count)
+        else:
+            bought = WEEK
         (offer,) = await self._offers(caller, rental, bought, [service], required=True)
-        price = None
-        if offer is not None and end is not None:
-            price = offer.price_per_day * days_left(end)
+        paid_days = days_left(end) if days is None and end is not None else days
+        price = None if offer is None or paid_days is None else offer.price_per_day * paid_days
         quote = Quote((price,)).within(max_price)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             known = await repository.order_ids_of_number(
@@ -221,9 +235,12 @@ class Changes:
 
         def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, Any]:
             first = _living(rental, orders)[0]
-            _require_known_ends([first])
-            if first.expires_at != end:
-                raise OperationPending("The rental's end has just moved, and so the price.", retry_after=1)
+            if days is None:  # then the price hangs on the end
+                _require_known_ends([first])
+                if first.expires_at != end:
+                    raise OperationPending(
+                        "The rental's end has just moved, and so the price.", retry_after=1
+                    )
             if rental.phone_number is None:
                 raise RentalNotActive("The upstream doesn't tell the rental's number.")
             if any(rented["code"] == service for rented in rental.services):
@@ -234,6 +251,7 @@ class Changes:
                 "orders": [_named(first, price)],
                 "service": service,
                 "service_name": offer.name if offer else None,
+                "days": days,
                 "phone_number": rental.phone_number,
                 "country": rental.country,
                 "known_orders": known,

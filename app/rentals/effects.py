@@ -150,7 +150,9 @@ async def _add_service_done(
     rental = await repository.locked(connection, operation.tenant_id, operation.rental_id)
     added = {"code": request["service"], "name": request["service_name"]}
     services = [*(s for s in rental.services if s["code"] != added["code"]), added]
-    await _free(connection, operation, services=services)
+    rows = await repository.orders_of(connection, operation.tenant_id, operation.rental_id)
+    ends = [row.expires_at for row in rows if row.status == "listed" and row.expires_at]
+    await _free(connection, operation, services=services, expires_at=min(ends, default=rental.expires_at))
     return await _announce(connection, operation, event or EventType.RENTAL_SERVICE_ADDED)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,6 +78,7 @@ async def take_in(
         connection, caller.tenant_id, {row.rental_id for row in returning if row.rental_id}, looked_from
     )
     affected: dict[UUID, Order | None] = {}
+    prolonged: set[UUID] = set()
     for order in orders:
         row = known.pop(order.order_id, None)
         if row is not None and row.rental_id in untouchable:
@@ -92,8 +93,10 @@ async def take_in(
             )
         if rental_id is not None:
             affected.setdefault(rental_id, order)
+            if row is not None and _later(row.expires_at, order.expires_at):
+                prolonged.add(rental_id)
     gone = await _missed(connection, caller, upstream_key_id, known, untouchable) if orders.complete else ()
-    await _refresh_changed(connection, caller, affected)
+    await _refresh_changed(connection, caller, affected, prolonged)
     return Taken(gone, undecided=bool(known or untouchable or not orders.complete))
 
 
@@ -126,7 +129,10 @@ async def close(
 
 
 async def _refresh_changed(
-    connection: AsyncConnection, caller: Caller, listed: Mapping[UUID, Order | None]
+    connection: AsyncConnection,
+    caller: Caller,
+    listed: Mapping[UUID, Order | None],
+    prolonged: Collection[UUID],
 ) -> None:
     """Bring those of the rentals in line that their orders' rows say are not.
 
@@ -135,7 +141,8 @@ async def _refresh_changed(
     found = await repository.with_orders(connection, caller.tenant_id, list(listed))
     for rental, orders in found:
         if _differences(rental, _rental_values(rental, orders, listed[rental.id])):
-            await refresh_rental(connection, caller, rental.id, listed[rental.id])
+            first, moved = listed[rental.id], rental.id in prolonged
+            await refresh_rental(connection, caller, rental.id, first, prolonged=moved)
 
 
 async def refresh_rental(
@@ -144,12 +151,16 @@ async def refresh_rental(
     rental_id: UUID,
     first: Order | None,
     event: EventType | None = None,
+    *,
+    prolonged: bool = False,
 ) -> None:
     """Bring a rental in line with its orders' rows, announcing what changed.
 
     Args:
         first: its first order as just listed, None if no list is at hand.
         event: what to announce instead.
+        prolonged: whether an order's end has moved. The rental's own also does when the first of its orders
+            to end has ended.
     """
     rental = await repository.locked(connection, caller.tenant_id, rental_id)
     orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
@@ -160,7 +171,7 @@ async def refresh_rental(
             .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
             .values(**changed)
         )
-    for event_type in [event] if event else _events(rental, changed):
+    for event_type in [event] if event else _events(rental, changed, prolonged=prolonged):
         await repository.announce(connection, caller, event_type, rental_id)
 
 
@@ -211,7 +222,7 @@ def _differences(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if getattr(row, key) != value}
 
 
-def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
+def _events(rental: Row, changed: Mapping[str, Any], *, prolonged: bool) -> list[EventType]:
     found: list[EventType] = []
     match changed.get("status"):
         case "expired":
@@ -221,7 +232,7 @@ def _events(rental: Row, changed: Mapping[str, Any]) -> list[EventType]:
         # With an operation open, that announces it when it settles.
         case "active" if rental.status in ("expired", "deleted") and rental.pending_operation_id is None:
             found.append(EventType.RENTAL_RESTORED)
-    if "status" not in changed and _later(rental.expires_at, changed.get("expires_at")):
+    if prolonged and "status" not in changed and _later(rental.expires_at, changed.get("expires_at")):
         found.append(EventType.RENTAL_PROLONGED)
     state = changed.get("number_state")
     if state in _ARRIVALS:

@@ -12,9 +12,24 @@ from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.catalog.service import Catalog, Country, Offer
 from app.errors import PriceAboveMax, PriceUnknown, RentgateError, ServiceUnknown
-from app.values import Period, amount_text, utc_now
+from app.values import (
+    LONGEST_RENTAL_DAYS,
+    SHORTEST_RENTAL_DAYS,
+    Period,
+    PeriodUnit,
+    amount_text,
+    utc_now,
+)
 
 SECONDS_A_DAY = 86_400
+
+_OFFERED = tuple(
+    Period(unit, count)
+    for unit in (PeriodUnit.WEEK, PeriodUnit.MONTH)
+    for count in range(1, LONGEST_RENTAL_DAYS // unit.days + 1)
+    if unit.days * count >= SHORTEST_RENTAL_DAYS
+)
+"""All periods that offers can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,13 @@ async def fresh_offers(
         if service not in by_service and offers.complete:
             raise ServiceUnknown(f"{country.code} has no service {service!r} for this period.")
     return [by_service.get(service) for service in services]
+
+
+def offered_period(days: int) -> Period:
+    """The period whose price of a day fits so many days: the longest offered one that is no longer. A day
+    costs the less the longer the period, so what is quoted is no less than what is due.
+    """
+    return max((p for p in _OFFERED if p.days <= days), key=lambda p: p.days, default=_OFFERED[0])
 
 
 def days_left(end: datetime) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamRefusal
-from app.upstream import account_answers, catalog_answers, message_answers, wire
+from app.upstream import account_answers, catalog_answers, message_answers, stock_answers, wire
 from app.upstream.emptiness import with_listed_data
 from app.upstream.envelope import Answer, opened
 from app.upstream.errors import CallFailed, Outcome, cleaned, refusal, unexplained
@@ -83,27 +83,25 @@ class UpstreamClient:
 
     async def get_stock(self, country: str, period: Period) -> Listing[wire.Stock] | int:
         """How many numbers a country has, by service or in all; needs no key."""
-        return await self._call("getcount", _place(country, period), catalog_answers.stock)
+        return await self._call("getcount", _place(country, period), stock_answers.stock)
 
-    async def get_stock_by_operator(self, country: str, period: Period) -> Listing[wire.Stock]:
-        """How many numbers of each operator a country has, by service; needs no key."""
-        return await self._call(
-            "getCountWithProviders", _place(country, period), catalog_answers.stock_by_operator
-        )
+    async def get_stock_by_operator(self, country: str, period: Period) -> Listing[wire.Stock] | int:
+        """Likewise, with the numbers that each operator has; needs no key."""
+        return await self._call("getCountWithProviders", _place(country, period), stock_answers.stock)
 
     async def get_stock_of_all(self, country: str, services: Sequence[str], period: Period) -> int:
         """How many numbers of a country can take all of some services; needs no key."""
         parameters = {"services": ",".join(services), **_place(country, period)}
-        return await self._call("get_count_multi", parameters, catalog_answers.stock_of_all)
+        return await self._call("get_count_multi", parameters, stock_answers.stock_of_all)
 
     async def get_minimum_days(self, country: str, service: str) -> wire.MinimumDays:
         """For how many days at least a service is rented in a country; needs no key."""
         parameters = {"country": country, "service": service}
-        return await self._call("get_min_paypal_days", parameters, catalog_answers.minimum_days)
+        return await self._call("get_min_paypal_days", parameters, stock_answers.minimum_days)
 
     async def get_day_choices(self) -> Listing[wire.DayChoice]:
         """The periods that PayPal is rented for in Canada; needs no key."""
-        return await self._call("get_days_canada_paypal", {}, catalog_answers.day_choices)
+        return await self._call("get_days_canada_paypal", {}, stock_answers.day_choices)
 
     async def create(
         self,

@@ -12,7 +12,12 @@ from dataclasses import replace
 
 from app.upstream.envelope import Answer
 
-LISTS = frozenset({"orders", "get_rent_history", "sms"})
+LISTS = frozenset(
+    {
+        *("orders", "get_rent_history", "sms"),
+        *("get_country_by_service", "getcount", "getCountWithProviders", "get_days_canada_paypal"),
+    }
+)
 """The methods whose list may well be empty."""
 
 _WHERE = r"(for|on|in) (this|your) (account|user|order|number)"

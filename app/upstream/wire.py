@@ -50,9 +50,13 @@ class DefaultService:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCountry:
-    """A row of `get_country_by_service`; the price is that of one day, in US dollars."""
+    """A row of `get_country_by_service`; the price is that of one day, in US dollars.
 
-    upstream_code: str
+    Attributes:
+        country: its code, in upper case; or what else the upstream calls it, such as its name.
+    """
+
+    country: str
     price_per_day: Decimal
     available: int | None
 

@@ -17,7 +17,8 @@ def test_countries_are_a_whole_list(tenant: Tenant) -> None:
     body = ok(answer)
     assert body["next_cursor"] is None
     assert {country["code"] for country in body["items"]} >= {"GB", "RU", "US", "US3"}
-    assert all(set(item) == {"code", "name", "upstream_code", "switch_type"} for item in body["items"])
+    fields = {"code", "name", "upstream_code", "switch_type", "prolongable"}
+    assert all(set(item) == fields for item in body["items"])
     assert answer.headers["age"].isdigit()
 
 

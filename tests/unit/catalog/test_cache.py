@@ -119,3 +119,20 @@ def test_the_longest_unused_goes_when_it_is_full() -> None:
         assert source.fetches == 4
 
     asyncio.run(scenario())
+
+
+def test_how_long_a_value_is_fresh_may_hang_on_the_value() -> None:
+    async def scenario() -> None:
+        clock, source = Clock(), Source()
+        cache = Cache[str, int](lambda value: 1 if value == 1 else 1000, clock=clock)
+        await cache.get("a", source.fetch)
+        clock.now = 0.5
+        assert (await cache.get("a", source.fetch)).value == 1
+        assert source.fetches == 1
+        clock.now = 10  # very old for the first value, fresh for the second
+        assert (await cache.get("a", source.fetch)).value == 2
+        clock.now = 1000
+        assert (await cache.get("a", source.fetch)).value == 2
+        assert source.fetches == 2
+
+    asyncio.run(scenario())
