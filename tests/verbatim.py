@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 Parameters = dict[str, str]
-Body = bytes | dict[str, Any] | Callable[[Parameters], "bytes | dict[str, Any]"]
+Body = bytes | dict[str, Any] | tuple[int, bytes] | list[Any] | Callable[[Parameters], Any]
 
 UNKNOWN_METHOD = {"status": 0, "msg": "Incorrect method"}
 
@@ -29,10 +29,12 @@ class Call:
 
 @dataclass(slots=True)
 class Verbatim:
-    """Answers `GET /rent.php` by method. Use it as a context manager; `url` is what the gateway calls.
+    """Answers `GET /rent.php` by method, and `GET /activation/balance` as the method `balance`. Use it as a
+    context manager; `url` is what the gateway calls.
 
     Attributes:
-        answers: what each method answers: bytes as they are, JSON, or a function of the parameters.
+        answers: what each method answers: bytes as they are, JSON, a status with bytes, or a function of the
+            parameters that gives one of these. Of a list each call takes the next, and the last stays.
         calls: what was called, in order.
     """
 
@@ -46,9 +48,12 @@ class Verbatim:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                parameters = dict(parse_qsl(urlsplit(self.path).query))
-                body = upstream.answer(parameters)
-                self.send_response(200)
+                url = urlsplit(self.path)
+                parameters = dict(parse_qsl(url.query))
+                if url.path == "/activation/balance":
+                    parameters |= {"method": "balance", "apikey": self.headers.get("apikey", "")}
+                status, body = upstream.answer(parameters)
+                self.send_response(status)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -66,14 +71,23 @@ class Verbatim:
         """Where its rent.php is."""
         return f"http://127.0.0.1:{self._server.server_port}/rent.php"
 
-    def answer(self, parameters: Parameters) -> bytes:
-        """The body that a call is answered with."""
+    @property
+    def balance_url(self) -> str:
+        """Where its balance is."""
+        return f"http://127.0.0.1:{self._server.server_port}/activation/balance"
+
+    def answer(self, parameters: Parameters) -> tuple[int, bytes]:
+        """The status and the body that a call is answered with."""
         method = parameters.pop("method", "")
         self.calls.append(Call(method, parameters, time.monotonic()))
         body = self.answers.get(method, UNKNOWN_METHOD)
-        if callable(body):
-            body = body(parameters)
-        return body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        if isinstance(body, list):
+            body = body.pop(0) if len(body) > 1 else body[0]
+        given: Any = body(parameters) if callable(body) else body
+        status, content = given if isinstance(given, tuple) else (200, given)
+        return status, content if isinstance(content, bytes) else json.dumps(
+            content, ensure_ascii=False
+        ).encode()
 
     def of(self, method: str) -> list[Call]:
         """The calls of a method."""

@@ -186,21 +186,18 @@ def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> d
             "can_prolong": False,
             "activate_after": None,
             "expires_at": max((o.expires_at for o in orders if o.expires_at), default=rental.expires_at),
+            "services": _services(rental, orders),
             "synced_at": utc_now(),
         }
     states = [order.number_state for order in listed]
     busiest = next((s.value for s in (NumberState.ACTIVE, NumberState.ACTIVATING) if s in states), states[0])
-    names = {order.service: order.service_name for order in listed if order.service}
-    names |= {further["code"]: further["name"] for order in listed for further in order.further_services}
-    codes = [service["code"] for service in rental.services]
     values: dict[str, Any] = {
         "status": "active",
         "number_state": busiest,
         "phone_number": next((o.phone_number for o in listed if o.phone_number), rental.phone_number),
         "expires_at": min((o.expires_at for o in listed if o.expires_at), default=rental.expires_at),
         "has_new_sms": any(order.has_new_sms for order in listed),
-        "services": [{"code": s["code"], "name": names.get(s["code"]) or s["name"]} for s in rental.services]
-        + [{"code": code, "name": name} for code, name in names.items() if code not in codes],
+        "services": _services(rental, listed),
     }
     if first is not None:
         values |= _told(
@@ -210,6 +207,16 @@ def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> d
             last_online_at=first.last_online_at,
         )
     return values
+
+
+def _services(rental: Row, orders: Sequence[Row]) -> list[dict[str, Any]]:
+    """A rental's services: those that it had, by the names that its orders know, and those of its orders."""
+    names = {order.service: order.service_name for order in orders if order.service}
+    names |= {further["code"]: further["name"] for order in orders for further in order.further_services}
+    codes = [service["code"] for service in rental.services]
+    return [{"code": s["code"], "name": names.get(s["code"]) or s["name"]} for s in rental.services] + [
+        {"code": code, "name": name} for code, name in names.items() if code not in codes
+    ]
 
 
 def _told(**values: Any) -> dict[str, Any]:

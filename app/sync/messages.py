@@ -13,6 +13,7 @@ from app.audit.caller import background
 from app.database import Access, Database
 from app.errors import (
     DatabaseUnavailable,
+    NotFound,
     RentgateError,
     UpstreamBusy,
     UpstreamKeyRejected,
@@ -26,7 +27,7 @@ from app.sync.watch import Reading, Watch
 from app.upstream.client import News
 from app.upstream.wire import SmsLists
 
-_OF_ALL_ORDERS = (DatabaseUnavailable, VaultUnavailable, UpstreamBusy, UpstreamKeyRejected)
+_OF_ALL_ORDERS = (DatabaseUnavailable, VaultUnavailable, UpstreamBusy, UpstreamKeyRejected, NotFound)
 """What goes wrong with one order would go wrong with the others too."""
 
 log = structlog.get_logger(__name__)

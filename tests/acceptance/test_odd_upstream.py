@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
-from tests.acceptance.tenant import SCOPES, eventually, ok, problem
-from tests.conftest import MakeDatabase, new_vault_key
+from tests.acceptance.conftest import Gateway
+from tests.acceptance.tenant import eventually, ok, problem
+from tests.acceptance.verbatim import Caller, serving, verbatim_gateway
+from tests.conftest import MakeDatabase
 from tests.verbatim import Body, Verbatim
 
 NOW = int(time.time())
@@ -72,89 +73,23 @@ def odd_gateway(
     odd: Verbatim, make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway in front of it."""
-    settings = {
-        "RENTGATE_DATABASE_URL": make_database().app,
-        "RENTGATE_VAULT_KEY": new_vault_key(),
-        "RENTGATE_ADMIN_TOKEN": ADMIN_TOKEN,
-        "RENTGATE_UPSTREAM_URL": odd.url,
-    }
     log = tmp_path_factory.mktemp("odd") / "log.jsonl"
-    with running_gateway(log, **settings) as gateway:
+    with verbatim_gateway(odd, make_database().app, log) as gateway:
         yield gateway
-    assert not [line for line in gateway.log_lines() if line["level"] == "error"]
-
-
-class Caller:
-    """A tenant of the gateway with one account at the odd upstream."""
-
-    def __init__(self, gateway: Gateway, upstream: Verbatim) -> None:
-        self.admin = gateway.client(ADMIN_TOKEN)
-        self.upstream = upstream
-        self.tenant_id = ok(self.admin.post("/tenants", json={"name": "odd"}), 201)["id"]
-        made = ok(
-            self.admin.post(f"/tenants/{self.tenant_id}/api-keys", json={"name": "all", "scopes": SCOPES}),
-            201,
-        )
-        self.http = gateway.client(made["token"])
-        body = {"label": "odd", "api_key": f"odd-{self.tenant_id}"}
-        self.key_id = ok(self.http.post(f"/tenants/{self.tenant_id}/upstream-keys", json=body), 201)["id"]
-
-    def close(self) -> None:
-        """Have the account looked at no more."""
-        self.admin.delete(f"/tenants/{self.tenant_id}/upstream-keys/{self.key_id}?force=true")
-        self.http.close()
-        self.admin.close()
-
-    @property
-    def health(self) -> dict[str, Any]:
-        """The health of the account."""
-        found: dict[str, Any] = ok(self.http.get(f"/tenants/{self.tenant_id}/upstream-keys/{self.key_id}"))
-        health: dict[str, Any] = found["health"]
-        return health
-
-    def rentals(self, **query: str) -> list[dict[str, Any]]:
-        """The tenant's rentals, by order."""
-        found: list[dict[str, Any]] = ok(self.http.get("/rentals", params=query))["items"]
-        return sorted(found, key=lambda rental: str(rental["upstream_order_id"]))
-
-    def until_rentals(self, count: int, **query: str) -> list[dict[str, Any]]:
-        """Wait until there are so many."""
-        found: list[dict[str, Any]] = eventually(
-            lambda: self.rentals(**query), lambda found: len(found) == count
-        )
-        return found
-
-    def until_health(self, status: str) -> dict[str, Any]:
-        """Wait until the health is so."""
-        found: dict[str, Any] = eventually(lambda: self.health, lambda health: health["status"] == status)
-        return found
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """The tenant's events of a type, oldest first."""
-        found: list[dict[str, Any]] = ok(self.http.get("/events", params={"types": kind}))["items"]
-        return found
-
-    def polls(self, count: int) -> None:
-        """Wait for so many further lists of orders."""
-        before = len(self.upstream.of("orders"))
-        eventually(lambda: len(self.upstream.of("orders")), lambda found: found >= before + count)
 
 
 @pytest.fixture
 def caller(odd_gateway: Gateway, odd: Verbatim) -> Iterator[Caller]:
     """A tenant whose upstream shows one healthy order unless the test says otherwise."""
-    odd.calls.clear()
-    odd.answers.clear()
-    odd.answers |= {
+    answers = {
         "getcountries": COUNTRIES,
         "getdata": OFFERS,
         "orders": listed(order(0)),
         "sms": listed({"text": "code 1", "sender": "FACEBOOK", "date": NOW - 30}),
         "get_rent_history": listed(),
     }
-    found = Caller(odd_gateway, odd)
-    yield found
-    found.close()
+    with serving(odd_gateway, odd, answers) as found:
+        yield found
 
 
 ODD_ROWS: list[Any] = [
@@ -433,9 +368,8 @@ def test_what_is_set_aside_is_counted_and_logged_once_without_its_value(
     warned = [
         line
         for line in odd_gateway.log_lines()
-        if line["event"] == "upstream.set_aside" and line["field"] == "data[].lastonline"
+        if line["event"] == "upstream.set_aside" and (line["field"], line["kind"]) == ("data[].lastonline", "text")
     ]
-    assert {line["kind"] for line in warned} <= {"text"}
     assert len(warned) == 1
     assert {line["level"] for line in warned} == {"warning"}
     metrics = httpx.get(f"{odd_gateway.url}/metrics").text

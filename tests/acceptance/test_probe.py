@@ -21,8 +21,8 @@ from app.sandbox.options import Shape
 from tests.conftest import PROJECT
 from tests.good_answers import ARCHIVED, GOOD, OFFER, ORDER, QUOTE, WHEN, success
 from tests.processes import done
-from tests.scripted import ScriptedUpstream
 from tests.served import ServedSandbox
+from tests.verbatim import Verbatim
 
 KEY = "probekey-9f3ac1d2e4b5a697"
 COMMAND = [sys.executable, "-m", "app.cli", "probe"]
@@ -75,11 +75,11 @@ def test_the_sandbox_is_read_in_every_form(served: ServedSandbox) -> None:
 
 
 def test_an_upstream_as_expected_is_told_and_ends_with_0() -> None:
-    with ScriptedUpstream(GOOD) as upstream:
+    with Verbatim(dict(GOOD)) as upstream:
         told = probe("--pause", "0", url=upstream.url)
         assert (told.returncode, told.stderr) == (0, "")
-        assert {method for method, _ in upstream.calls} == set(GOOD)
-        assert all(given.get("apikey", KEY) == KEY for _, given in upstream.calls)
+        assert {call.method for call in upstream.calls} == set(GOOD)
+        assert all(call.parameters.get("apikey", KEY) == KEY for call in upstream.calls)
     assert "nothing would be set aside" in told.stdout
     assert "set aside\n" not in told.stdout
     unused = told.stdout.partition("There, and not used:")[2].partition("\n\n")[0]
@@ -94,7 +94,7 @@ def test_what_would_be_set_aside_is_told_with_what_follows_and_ends_with_1() -> 
         {**ORDER, "id": "?", "until": "2026-01-20 09:47:53"},
         {**ORDER, "id": 40302, "state": "on"},
     ]
-    with ScriptedUpstream({**GOOD, "orders": success(rows)}) as upstream:
+    with Verbatim({**GOOD, "orders": success(rows)}) as upstream:
         told = probe("--pause", "0", url=upstream.url)
     assert told.returncode == 1
     summary = told.stdout.partition("\nSummary\n")[2]
@@ -148,7 +148,7 @@ def test_nothing_of_any_value_is_shown(place: str) -> None:
     answers = {method: of(method, rows.get(method, OFFER)) for method in GOOD}
     if place in ("refusals", "pages", "statuses"):  # else there would be nothing to ask these for
         answers |= {method: GOOD[method] for method in ("getcountries", "orders", "get_rent_history")}
-    with ScriptedUpstream(answers) as upstream:
+    with Verbatim(dict(answers)) as upstream:
         told = probe("--pause", "0", "--sms", url=upstream.url, RENTGATE_LOG_LEVEL="DEBUG")
     assert told.returncode == 1, told.stdout + told.stderr
     assert "\nSummary\n" in told.stdout
@@ -196,7 +196,7 @@ def _is_wrong_use(told: Done) -> None:
 
 
 def test_the_key_comes_on_standard_input_and_is_in_no_list_of_processes() -> None:
-    with ScriptedUpstream(GOOD) as upstream:
+    with Verbatim(dict(GOOD)) as upstream:
         process = subprocess.Popen(
             [*COMMAND, "--pause", "0", "--url", upstream.url],
             env=environment(),
@@ -209,14 +209,14 @@ def test_the_key_comes_on_standard_input_and_is_in_no_list_of_processes() -> Non
         told = (started / "cmdline").read_bytes() + (started / "environ").read_bytes()
         shown, _ = process.communicate(KEY, timeout=60)
         assert process.returncode == 0, shown
-        assert {given.get("apikey", KEY) for _, given in upstream.calls} == {KEY}
+        assert {call.parameters.get("apikey", KEY) for call in upstream.calls} == {KEY}
     assert KEY not in shown
     assert KEY.encode() not in told
 
 
 def test_on_a_terminal_the_key_is_asked_for_without_an_echo() -> None:
     ours, theirs = pty.openpty()
-    with ScriptedUpstream(GOOD) as upstream:
+    with Verbatim(dict(GOOD)) as upstream:
         process = subprocess.Popen(
             [*COMMAND, "--pause", "0", "--url", upstream.url],
             env=environment(),
@@ -236,7 +236,7 @@ def test_on_a_terminal_the_key_is_asked_for_without_an_echo() -> None:
             process.kill()
             process.wait(30)
             os.close(ours)
-        assert {given.get("apikey", KEY) for _, given in upstream.calls} == {KEY}
+        assert {call.parameters.get("apikey", KEY) for call in upstream.calls} == {KEY}
     assert KEY not in shown
 
 

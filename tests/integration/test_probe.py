@@ -18,8 +18,8 @@ from app.probe.session import RESTS
 from app.sandbox import SandboxOptions
 from app.sandbox.faults import Fault, FaultKind
 from app.upstream.errors import BUSY_SECONDS
-from tests.scripted import ScriptedUpstream
 from tests.served import ServedSandbox
+from tests.verbatim import Body, Verbatim
 
 KEY = "probe-test-key-0001"
 DAY = 86_400
@@ -161,22 +161,22 @@ def test_messages_are_not_read_where_every_order_has_news(account: Account) -> N
 
 def test_news_that_nobody_can_tell_count_as_news() -> None:
     rows = [{"id": 1, "scode": "opt1", "state": 1, "until": 1_771_494_473, "hasnewsms": "maybe"}, {"id": 2}]
-    with ScriptedUpstream({"orders": {"status": 1, "data": rows}}) as upstream:
+    with Verbatim({"orders": {"status": 1, "data": rows}}) as upstream:
         probed(upstream.url)
-        assert "sms" not in {method for method, _ in upstream.calls}
+        assert "sms" not in {call.method for call in upstream.calls}
 
 
 def test_several_orders_are_asked_until_one_has_messages() -> None:
     rows = [{"id": number, "hasnewsms": 0} for number in range(1, 9)]
     empty, full = {"status": 1, "data": []}, {"status": 1, "data": [{"text": "x"}]}
-    answers = {"orders": {"status": 1, "data": rows}, "sms": [empty, full, empty]}
-    with ScriptedUpstream(answers) as upstream:
+    answers: dict[str, Body] = {"orders": {"status": 1, "data": rows}, "sms": [empty, full, empty]}
+    with Verbatim(dict(answers)) as upstream:
         found = probed(upstream.url)
-        assert [given["id"] for method, given in upstream.calls if method == "sms"] == ["1", "2"]
+        assert [call.parameters["id"] for call in upstream.of("sms")] == ["1", "2"]
         assert [call.rows for call in found["sms"].calls] == [0, 1]
-    with ScriptedUpstream({**answers, "sms": empty}) as upstream:
+    with Verbatim({**answers, "sms": empty}) as upstream:
         probed(upstream.url)
-        assert len([method for method, _ in upstream.calls if method == "sms"]) == 3
+        assert len(upstream.of("sms")) == 3
 
 
 def test_an_account_without_orders_is_read_all_the_same(account: Account) -> None:
@@ -249,7 +249,7 @@ def test_an_upstream_that_limits_is_asked_once_more_and_then_no_more(account: Ac
 
 
 def test_an_upstream_that_limits_by_status_is_known() -> None:
-    with ScriptedUpstream({"getcountries": [(429, b"slow down"), {"status": 1, "data": []}]}) as upstream:
+    with Verbatim({"getcountries": [(429, b"slow down"), {"status": 1, "data": []}]}) as upstream:
         naps = Naps()
         found = probed(upstream.url, sleep=naps)
         assert [call.detail for call in found["getcountries"].calls] == ["HTTP status 429", ""]
