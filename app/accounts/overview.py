@@ -15,7 +15,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import account_balances, account_looks
+from app.accounts.health import Health
+from app.accounts.models import account_balances, account_health, account_looks
 from app.accounts.schedule import free, watched
 from app.tenants.models import tenants
 from app.vault.models import upstream_keys
@@ -38,6 +39,7 @@ class Account:
         failures: looks that failed in a row, the last one with `error_code`; the next waits the longer.
         balance: US dollars that were left on it when that was last read, `balance_ago` seconds ago.
         low_balance_below: the mark below which the tenant is told of it.
+        health: how well its answers can be read.
     """
 
     tenant_id: UUID
@@ -54,6 +56,7 @@ class Account:
     balance: Decimal | None
     low_balance_below: Decimal | None
     balance_ago: float | None
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,18 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
             account_balances.c.amount,
             account_balances.c.low_balance_below,
             _seconds(_NOW - account_balances.c.read_at),
+            account_health.c.problems,
         )
         .join_from(account_looks, upstream_keys, _of_key())
+        .outerjoin(account_health, _of_health())
         .outerjoin(account_balances, _of_balance())
         .join(tenants, tenants.c.id == account_looks.c.tenant_id)
         .where(upstream_keys.c.deleted_at.is_(None))
         .order_by(account_looks.c.next_at)
         .limit(limit)
     )
-    return [Account(*row) for row in await connection.execute(query)]
+    rows = [tuple(row) for row in await connection.execute(query)]
+    return [Account(*row[:-1], Health.of_record(row[-1] or ())) for row in rows]
 
 
 async def lag(connection: AsyncConnection) -> Lag:
@@ -156,6 +162,13 @@ def _of_key() -> sa.ColumnElement[bool]:
     return sa.and_(
         upstream_keys.c.tenant_id == account_looks.c.tenant_id,
         upstream_keys.c.id == account_looks.c.upstream_key_id,
+    )
+
+
+def _of_health() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        upstream_keys.c.tenant_id == account_health.c.tenant_id,
+        upstream_keys.c.id == account_health.c.upstream_key_id,
     )
 
 

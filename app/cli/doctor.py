@@ -10,10 +10,12 @@ import sqlalchemy as sa
 import typer
 from limits import RateLimitItemPerMinute
 
+from app.accounts import health_records
+from app.accounts.health import HealthStatus
 from app.api.windows import Windows
 from app.cli.terminal import out
-from app.database import Access, Role
-from app.errors import DatabaseUnavailable, NotReady, RentgateError
+from app.database import WORKER, Access, Role
+from app.errors import DatabaseUnavailable, NotReady, RentgateError, UpstreamBadResponse
 from app.migrate import head
 from app.settings import Settings
 from app.telemetry import configure_logging
@@ -31,6 +33,7 @@ def doctor() -> None:
 REMEDIES = {
     "database": "Check host, port, user and password in RENTGATE_DATABASE_URL, and that Postgres runs there.",
     "upstream": "Check RENTGATE_UPSTREAM_URL, and that this machine reaches it.",
+    "accounts": "See `rentgate top` for which and what, and read one of them with `rentgate probe`.",
     "balance": "Check RENTGATE_BALANCE_URL, and that this machine reaches its host; all else works without.",
 }
 """What to do where the error itself, which is made for callers of the API, advises to wait."""
@@ -43,6 +46,7 @@ async def _examine(settings: Settings) -> bool:
         ("least privilege", _privileges),
         ("vault", _vault),
         ("upstream", _upstream),
+        ("accounts", _accounts),
         ("balance", _balance),
         ("redis", _redis),
         ("issuer", _issuer),
@@ -111,6 +115,15 @@ async def _upstream(built: Services) -> str:
         "getcountries", lambda client: client.get_countries(), caller=None
     )
     return f"it answers, with {len(countries)} countries"
+
+
+async def _accounts(built: Services) -> str:
+    async with built.database.transaction(WORKER) as connection:
+        found = await health_records.by_status(connection)
+    told = ", ".join(f"{count} {status}" for status, count in found.items())
+    if found[HealthStatus.FAILING]:
+        raise UpstreamBadResponse(f"{told}: the orders of some can't be read.")
+    return told
 
 
 async def _balance(built: Services) -> str:

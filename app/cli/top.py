@@ -99,6 +99,7 @@ def _accounts(seen: Overview) -> Table:
         "next look",
         "lag",
         "back-off",
+        "health",
         "balance",
         "pace left",
     )
@@ -114,10 +115,20 @@ def _accounts(seen: Overview) -> Table:
             _next_look(account),
             _seconds(-account.due_in if late else 0.0),
             f"{account.failures} {account.error_code}" if account.failures else NOTHING,
+            _health(account),
             _balance(account),
             _allowance(seen.pace.get(account.id)),
         )
     return table
+
+
+def _health(account: Account) -> RenderableType:
+    """The status, and what can't be read: the upstream's method, and the field if it is one."""
+    problem = account.health.worst
+    if problem is None:
+        return account.health.status.value
+    where = problem.method if problem.field is None else f"{problem.method} {problem.field}"
+    return Text(f"{account.health.status.value}: {where}", style="bold red")
 
 
 def _balance(account: Account) -> RenderableType:

@@ -368,7 +368,8 @@ def test_what_is_set_aside_is_counted_and_logged_once_without_its_value(
     warned = [
         line
         for line in odd_gateway.log_lines()
-        if line["event"] == "upstream.set_aside" and (line["field"], line["kind"]) == ("data[].lastonline", "text")
+        if line["event"] == "upstream.set_aside"
+        and (line["field"], line["kind"]) == ("data[].lastonline", "text")
     ]
     assert len(warned) == 1
     assert {line["level"] for line in warned} == {"warning"}

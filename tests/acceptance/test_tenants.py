@@ -128,7 +128,11 @@ def test_an_upstream_keys_life(tenant: Tenant) -> None:
         "status",
         "created_at",
         "last_used_at",
+        "health",
+        "balance",
+        "low_balance_below",
     }
+    assert second["health"] == {"status": "ok", "since": second["created_at"], "problem": None}
     assert (second["last_four"], second["default"], second["status"]) == ("5678", False, "active")
     listed = ok(tenant.http.get(at))["items"]
     assert [key["default"] for key in listed] == [False, True]

@@ -95,7 +95,7 @@ def test_looks_that_nobody_makes_are_late(
             assert line_of(text, "looks late ")[0] == "2"
             together, longest = line_of(text, "looks late, together")[1], line_of(text, "looks late ")[1]
             assert float(together) > float(longest) > 0
-            assert float(line_of(text, first.upstream_key_id)[-4]) > 0
+            assert float(line_of(text, first.upstream_key_id)[-5]) > 0
             assert text.index(first.upstream_key_id) < text.index(second.upstream_key_id)
             short = once(settings, "--limit", "1")
             assert second.upstream_key_id not in short

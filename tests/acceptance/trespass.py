@@ -26,13 +26,25 @@ OPERATIONS = {
 }
 
 OWNED_IN_PATH = {"tenant_id", "rental_id", "operation_id", "webhook_id", "delivery_id", "key_id"}
-FREE_IN_PATH = {"country": "RU", "code": "not-found", "external_id": None}
+FREE_IN_PATH = {"country": "RU", "service": "opt1", "code": "not-found", "external_id": None}
 """Names that everybody may use; an external id is a tenant's own word, and so the other's is used."""
 
 OWNED_IN_QUERY = {"rental_id", "phone_number", "upstream_order_id", "target", "actor"}
 FREE_IN_QUERY = {
     *("created_after", "created_before", "kind", "outcome", "scope", "state", "status", "types"),
-    *("action", "count", "country", "force", "limit", "order", "refresh", "service", "unit", "wait"),
+    *(
+        "action",
+        "count",
+        "country",
+        "force",
+        "limit",
+        "order",
+        "refresh",
+        "service",
+        "services",
+        "unit",
+        "wait",
+    ),
 }
 OWNED_IN_BODY = {"upstream_key_id", "upstream_order_id", "api_key"}
 FREE_IN_BODY = {"external_id"}
