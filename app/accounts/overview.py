@@ -96,7 +96,7 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
         .order_by(account_looks.c.next_at)
         .limit(limit)
     )
-    rows = [tuple(row) for row in await connection.execute(query)]
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(query)]
     return [Account(*row[:-1], Health.of_record(row[-1] or ())) for row in rows]
 
 
