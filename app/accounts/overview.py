@@ -39,7 +39,7 @@ class Account:
         failures: looks that failed in a row, the last one with `error_code`; the next waits the longer.
         balance: US dollars that were left on it when that was last read, `balance_ago` seconds ago.
         low_balance_below: the mark below which the tenant is told of it.
-        health: how well its answers can be read.
+        problems: what of its answers can't be read, as it is stored.
     """
 
     tenant_id: UUID
@@ -56,7 +56,12 @@ class Account:
     balance: Decimal | None
     low_balance_below: Decimal | None
     balance_ago: float | None
-    health: Health
+    problems: Sequence[dict[str, Any]] | None
+
+    @property
+    def health(self) -> Health:
+        """How well its answers can be read."""
+        return Health.of_record(self.problems or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,7 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
         .order_by(account_looks.c.next_at)
         .limit(limit)
     )
-    rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(query)]
-    return [Account(*row[:-1], Health.of_record(row[-1] or ())) for row in rows]
+    return [Account(*row) for row in await connection.execute(query)]
 
 
 async def lag(connection: AsyncConnection) -> Lag:
