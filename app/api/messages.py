@@ -21,6 +21,7 @@ from app.errors import FieldError, InvalidRequest, RentalNotFound
 from app.messages import repository as messages
 from app.messages.schemas import Message
 from app.messages.schemas import Scope as Scopes
+from app.rentals import message_reads
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
 from app.wiring import Services
@@ -86,7 +87,7 @@ async def list_messages(
         async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
             if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
                 raise RentalNotFound
-            state = await rentals.messages_state(connection, caller.tenant_id, rental_id)
+            state = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
             if newest_first:
                 rows = await messages.newest(
                     connection, caller.tenant_id, rental_id, scope=wanted, before=place, limit=limit + 1

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks
@@ -347,117 +347,6 @@ async def save_order(
 ) -> None:
     """As `saving_order`, alone."""
     await run(connection, saving_order(tenant_id, upstream_key_id, order_id, **values))
-
-
-_MESSAGES_READ = sa.text("""
-    update upstream_orders o
-    set messages_read_at = s.read_at,
-        messages_failed_at = case when o.messages_failed_at > s.read_at then o.messages_failed_at end,
-        messages_error = case when o.messages_failed_at > s.read_at then o.messages_error end
-    from (
-        select tenant_id, upstream_key_id, upstream_order_id,
-            clock_timestamp() - make_interval(secs => seconds_ago) as read_at
-        from jsonb_to_recordset(:reads)
-            as read (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
-    ) s
-    where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
-        and o.upstream_order_id = s.upstream_order_id
-""").bindparams(sa.bindparam("reads", type_=JSONB))
-
-
-@dataclass(frozen=True, slots=True)
-class MessagesRead:
-    """All messages of an order were read, so many seconds ago."""
-
-    tenant_id: UUID
-    upstream_key_id: UUID
-    upstream_order_id: str
-    seconds_ago: float
-
-
-async def note_messages_read(connection: AsyncConnection, reads: Iterable[MessagesRead]) -> None:
-    """Note when the messages of orders were read last."""
-    rows = [
-        asdict(read) | {"tenant_id": str(read.tenant_id), "upstream_key_id": str(read.upstream_key_id)}
-        for read in reads
-    ]
-    if rows:
-        await connection.execute(_MESSAGES_READ, {"reads": rows})
-
-
-async def note_messages_failure(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, code: str | None
-) -> None:
-    """Note that none of an order's messages could be read just now, by the error's code; with None that some
-    could.
-    """
-    await connection.execute(
-        upstream_orders.update()
-        .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.upstream_key_id == upstream_key_id,
-            upstream_orders.c.upstream_order_id == order_id,
-        )
-        .values(messages_error=code, messages_failed_at=None if code is None else sa.func.clock_timestamp())
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class MessagesState:
-    """How well a rental's messages can be read.
-
-    Attributes:
-        synced_at: when all of them were last read; None if those of one of its orders never were.
-        read_ago: seconds since then.
-        failed_ago: seconds since none of them could be read the last time; None if some could.
-        error_code: why not.
-    """
-
-    synced_at: datetime | None
-    read_ago: float | None
-    failed_ago: float | None
-    error_code: str | None
-
-
-async def messages_state(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> MessagesState:
-    """How well a rental's messages can be read: of its listed orders, or if it has none any more, of all."""
-    order = upstream_orders.c
-    listed = sa.exists().where(
-        order.tenant_id == tenant_id, order.rental_id == rental_id, order.status == "listed"
-    )
-    never_read = sa.func.bool_or(order.messages_read_at.is_(None))
-    synced_at = sa.case((never_read, None), else_=sa.func.min(order.messages_read_at))
-    all_failed = sa.func.bool_and(order.messages_error.is_not(None))
-    now = sa.func.clock_timestamp()
-    query = sa.select(
-        synced_at,
-        sa.func.extract("epoch", now - synced_at).cast(sa.Double),
-        sa.case((all_failed, sa.func.extract("epoch", now - sa.func.max(order.messages_failed_at)))).cast(
-            sa.Double
-        ),
-        sa.case((all_failed, sa.func.max(order.messages_error))),
-    ).where(
-        order.tenant_id == tenant_id,
-        order.rental_id == rental_id,
-        sa.or_(order.status == "listed", sa.and_(~listed, order.status != "replaced")),
-    )
-    return MessagesState(*(await connection.execute(query)).one())
-
-
-async def want_messages(
-    connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, seconds: float
-) -> None:
-    """Have a rental's messages read with each look for so long: somebody waits for one."""
-    until = sa.func.clock_timestamp() + timedelta(seconds=seconds)
-    await connection.execute(
-        upstream_orders.update()
-        .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.rental_id == rental_id,
-            upstream_orders.c.status == "listed",
-        )
-        .values(wanted_until=sa.func.greatest(upstream_orders.c.wanted_until, until))
-    )
 
 
 async def outdate_ends(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> None:

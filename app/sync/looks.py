@@ -32,7 +32,7 @@ from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, run_together
-from app.rentals import intake, repository
+from app.rentals import intake, message_reads
 from app.sync.archive import AGAIN_SECONDS, HISTORY, Archive, Ask
 from app.sync.intervals import LONGEST_UNREADABLE, Intervals
 from app.sync.learning import health_changes, learn, note_health
@@ -333,7 +333,7 @@ class Looker:
                 await schedule.note_failures(
                     connection, tenant_id, key_id, hold.holder, failures=0, error_code=None
                 )
-            await repository.note_messages_read(connection, watch.unwritten_reads())
+            await message_reads.note_messages_read(connection, watch.unwritten_reads())
             await learn(connection, watch)
         watch.read_lately.clear()
         watch.failures = 0

@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.messages import repository as messages
 from app.messages.deduplication import Sighting, sightings
-from app.rentals import repository
+from app.rentals import message_reads, repository
 from app.rentals.models import rentals
 from app.sync.watch import Reading, Watch
 from app.upstream.client import News
@@ -92,7 +92,7 @@ class MessageReader:
         """Note whether an order's messages can be read at all, for whoever asks for them at once."""
         account = watch.account
         async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
-            await repository.note_messages_failure(
+            await message_reads.note_messages_failure(
                 connection,
                 account.tenant_id,
                 account.upstream_key_id,

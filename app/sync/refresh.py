@@ -16,7 +16,7 @@ from app.audit.caller import Caller
 from app.audit.repository import Uses
 from app.database import Access, Database, new_id
 from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
-from app.rentals import repository
+from app.rentals import message_reads, repository
 from app.sync.looks import UNREADABLE, Looker, Lost
 from app.sync.watch import Watch
 
@@ -104,7 +104,7 @@ class Refresher:
                 seconds=seconds,
                 interval=self._looker.intervals.busy,
             )
-            await repository.want_messages(connection, caller.tenant_id, rental_id, seconds)
+            await message_reads.want_messages(connection, caller.tenant_id, rental_id, seconds)
 
     async def look(
         self,
@@ -165,7 +165,7 @@ class Refresher:
                 seen=watch.seen_at is not None,
                 next_in=next_in,
             )
-            await repository.note_messages_read(connection, watch.unwritten_reads())
+            await message_reads.note_messages_read(connection, watch.unwritten_reads())
             await audit.count_background_calls(connection, uses)
 
     def _was_seen(self, state: schedule.LookState | None, began: float) -> bool:
@@ -190,7 +190,7 @@ class Refresher:
         """
         state = await self._state(caller, key_id)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            messages = await repository.messages_state(connection, caller.tenant_id, rental_id)
+            messages = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
         waited = time.monotonic() - began
         try:
             seen = self._was_seen(state, began)

@@ -14,7 +14,7 @@ from uuid import UUID
 from app.accounts.calls import WatchedAccount
 from app.accounts.health import Health
 from app.rentals.intake import Gone
-from app.rentals.repository import MessagesRead
+from app.rentals.message_reads import MessagesRead
 from app.sync.archive import Search
 from app.upstream.wire import NumberState
 

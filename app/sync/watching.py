@@ -26,7 +26,7 @@ from app.audit.repository import Uses
 from app.database import WORKER, Access, Database, new_id
 from app.errors import InternalError, NotFound, RentgateError, UpstreamKeyRejected
 from app.events.notifications import TOLD, Notifications
-from app.rentals import repository
+from app.rentals import message_reads
 from app.sync.looks import Looker, Lost
 from app.sync.watch import Watch
 from app.telemetry import Metrics
@@ -233,7 +233,7 @@ class Watching:
                 await leases.note(connection, self._lease.holder, [held.standing() for held in seen])
                 await leases.free_strays(connection, self._lease.holder, self._held)
                 await audit.count_background_calls(connection, uses)
-                await repository.note_messages_read(connection, reads)
+                await message_reads.note_messages_read(connection, reads)
         except BaseException:
             self._restore(uses)
             raise
@@ -346,7 +346,7 @@ class Watching:
         try:
             async with self._returns, self._database.transaction(Access.tenant(account.tenant_id)) as c:
                 await leases.give_back(c, lease.holder, [held.standing()])
-                await repository.note_messages_read(c, reads)
+                await message_reads.note_messages_read(c, reads)
                 await audit.count_background_calls(c, uses)
         except RentgateError as away:  # it is found as a stray later
             self._restore(uses)
