@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from uuid import UUID
 
 from app.accounts import schedule
@@ -23,6 +24,16 @@ from app.sync.watch import Watch
 POLL_SECONDS = 0.1
 ASKED_SECONDS = 3.0
 """For how long no worker takes an account that a caller asked for; he asks again while he waits."""
+
+
+class Need(Enum):
+    """What a caller who wants to see an account now still needs: nothing, a look that may be another's as
+    well, or one of his own.
+    """
+
+    NOTHING = "nothing"
+    LOOK = "look"
+    OWN_LOOK = "own look"
 
 
 @dataclass(slots=True)
@@ -76,8 +87,9 @@ class Refresher:
         key_id = rental.upstream_key_id
         began, asked_at = time.monotonic(), 0.0
         try:
-            while not await self._is_served(caller, key_id, rental_id, began):
-                if await self.look(caller, key_id, rental_id, began=began):
+            while (need := await self._need(caller, key_id, rental_id, began)) is not Need.NOTHING:
+                since = began if need is Need.LOOK else None
+                if await self.look(caller, key_id, rental_id, began=since):
                     return True
                 if (now := time.monotonic()) - began > self._call_timeout:
                     raise UpstreamBusy("A look at the account is still under way.", retry_after=1)
@@ -181,31 +193,30 @@ class Refresher:
             raise catalogue().get(state.error_code, UpstreamUnavailable)()
         return _within(state.seconds_since_look, max(waited, self._looker.intervals.busy))
 
-    async def _is_served(self, caller: Caller, key_id: UUID, rental_id: UUID, began: float) -> bool:
-        """Whether a look was made that will do for a caller who asked at `began`. One that could not read the
-        list of orders will, if it read the rental's messages.
+    async def _need(self, caller: Caller, key_id: UUID, rental_id: UUID, began: float) -> Need:
+        """What a caller still needs who asked at `began`. A look that could not read the list of orders is
+        enough if it read the rental's messages; one that did not try them is not if they can't be read.
 
         Raises:
             RentgateError: a look was tried since, and failed; or the messages can't be read.
         """
-        state = await self._state(caller, key_id)
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
+            state = await schedule.state(connection, caller.tenant_id, key_id)
+            waited = time.monotonic() - began
+            try:
+                if not self._was_seen(state, began):
+                    return Need.LOOK
+                list_was_read = True
+            except UNREADABLE:
+                list_was_read = False
             messages = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
-        waited = time.monotonic() - began
-        try:
-            seen = self._was_seen(state, began)
-        except UNREADABLE:
-            # Of the list of orders, which the messages don't hang on.
-            return _within(messages.read_ago, waited)
+        if not list_was_read:
+            return Need.NOTHING if _within(messages.read_ago, waited) else Need.LOOK
         if messages.error_code is None:
-            return seen
+            return Need.NOTHING
         if _within(messages.failed_ago, max(waited, self._looker.intervals.busy)):
             raise catalogue().get(messages.error_code, UpstreamUnavailable)()
-        return False
-
-    async def _state(self, caller: Caller, upstream_key_id: UUID) -> schedule.LookState | None:
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await schedule.state(connection, caller.tenant_id, upstream_key_id)
+        return Need.OWN_LOOK
 
 
 def _within(ago: float | None, seconds: float) -> bool:
