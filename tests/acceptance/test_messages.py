@@ -69,12 +69,12 @@ def test_a_refresh_sees_what_just_came(tenant: Tenant) -> None:
 def test_a_refresh_tells_what_keeps_it(tenant: Tenant) -> None:
     rental = tenant.rent()
     expected = {
-        "html": "upstream_bad_response",
-        "refuse": "upstream_error",
-        "status_500": "upstream_unavailable",
+        ("sms", "html"): "upstream_bad_response",
+        ("sms", "refuse"): "upstream_error",
+        ("orders", "status_500"): "upstream_unavailable",
     }
-    for kind, code in expected.items():
-        tenant.fault("orders", kind, times=40)
+    for (method, kind), code in expected.items():
+        tenant.fault(method, kind, times=40)
         found = eventually(
             lambda: tenant.http.get(f"/rentals/{rental['id']}/sms?refresh=true"),
             lambda answer: answer.status_code != 200,

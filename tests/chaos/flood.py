@@ -48,9 +48,14 @@ SETTINGS = {
 Event = dict[str, Any]
 
 CONCEALING = frozenset(
-    {Variation.FIELDS_MISSING, Variation.SMS_STRINGS, Variation.DATE_TEXT, Variation.OTHER_SMS_NAMES}
+    {
+        *(Variation.FIELDS_MISSING, Variation.SMS_STRINGS, Variation.DATE_TEXT, Variation.OTHER_SMS_NAMES),
+        *(Variation.ROW_WITHOUT_ID, Variation.HUGE_NUMBERS, Variation.MASKED_NUMBERS),
+    }
 )
-"""Forms that keep back a message's sender or time: the checker tells messages apart by them."""
+"""Forms that keep back a message's sender or time, by which the checker tells messages apart, or that can't be
+read: they turn accounts' health over and over, and so there would be events without an end.
+"""
 
 
 @dataclass(slots=True)
