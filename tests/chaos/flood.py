@@ -53,8 +53,8 @@ CONCEALING = frozenset(
         *(Variation.ROW_WITHOUT_ID, Variation.HUGE_NUMBERS, Variation.MASKED_NUMBERS),
     }
 )
-"""Forms that keep back a message's sender or time, by which the checker tells messages apart, or that can't be
-read: they turn accounts' health over and over, and so there would be events without an end.
+"""Forms that keep back a message's sender or time, by which the checker tells messages apart; and those that
+can't be read, since they turn accounts' health over and over, so that events would have no end.
 """
 
 
