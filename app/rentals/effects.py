@@ -129,6 +129,8 @@ async def _service_added(
     """The number has another service. The order for it may not be known yet: the next list shows it."""
     request = operation.request
     for order in orders:
+        if order.order_id in request["known_orders"]:
+            continue  # it stands for the new service beside its own, as the list tells
         await repository.save_order(
             connection,
             operation.tenant_id,

@@ -64,15 +64,17 @@ def fitting(
             return []  # what shows it is an absence
 
 
-def shows_effect(operation: Operation, listed: Mapping[str, Order], unreadable: Sequence[Stranger]) -> bool:
-    """Whether a complete list would show what the present step made: nothing that could be it is unreadable.
+def shows_effect(operation: Operation, listed: Mapping[str, Order], strangers: Sequence[Stranger]) -> bool:
+    """Whether a complete list would show what the present step made: nothing in it that could be the effect
+    has a field that can't be read and that would tell.
 
     Args:
-        unreadable: orders that nobody has and whose service can't be read.
+        strangers: orders that nobody has.
     """
+    sent_at = operation.sent_at
     match operation.kind:
         case Kind.CREATE | Kind.ADD_SERVICE | Kind.RESTORE:
-            return not unreadable
+            return sent_at is None or not any(_may_be_made(operation, sent_at, one) for one in strangers)
         case Kind.ACTIVATE:
             order = listed.get(operation.order["id"])
             return order is None or order.state is not None
@@ -83,12 +85,36 @@ def shows_effect(operation: Operation, listed: Mapping[str, Order], unreadable: 
             return True
 
 
+def _may_be_made(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
+    """Whether an order that doesn't fit could be what a purchase, a restore or an added service made, since
+    its service or its number can't be read.
+    """
+    request, order = operation.request, stranger.order
+    match operation.kind:
+        case Kind.CREATE:
+            wanted, number = set(request["services"]), None
+        case Kind.RESTORE:
+            wanted, number = {operation.order["service"]}, request["phone_number"]
+        case _:
+            wanted, number = {request["service"]}, request["phone_number"]
+    if operation.kind is Kind.ADD_SERVICE:
+        is_new = order.order_id not in request["known_orders"]
+    else:
+        is_new = stranger.first_seen_at >= sent_at
+    service_hidden = order.service is None
+    number_hidden = number is not None and order.phone_number is None
+    if not is_new or not (service_hidden or number_hidden):
+        return False
+    service_may_be = service_hidden or not wanted.isdisjoint(order.codes)
+    return service_may_be and (number is None or number_hidden or order.phone_number == number)
+
+
 def _is_purchase(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
     """By country, service and end, and first seen since the call was sent."""
     request, order = operation.request, stranger.order
     if stranger.first_seen_at < sent_at:
         return False
-    if order.service not in request["services"] or not _is_of(request["country"], order):
+    if order.codes.isdisjoint(request["services"]) or not _is_of(request["country"], order):
         return False
     if order.expires_at is None:
         return True
@@ -109,18 +135,18 @@ def _is_restored(operation: Operation, sent_at: datetime, stranger: Stranger) ->
         stranger.first_seen_at >= sent_at
         and order.phone_number is not None
         and order.phone_number == operation.request["phone_number"]
-        and order.service == operation.order["service"]
+        and operation.order["service"] in order.codes
     )
 
 
 def _is_added(operation: Operation, order: Order) -> bool:
-    """By number and service, and not among the orders that the account showed before."""
+    """By number and service: an order that the account did not show before, or one that it did and that now
+    stands for the service as well. The rental did not have that before, or the call had not been made.
+    """
     request = operation.request
-    return (
-        order.phone_number == request["phone_number"]
-        and order.service == request["service"]
-        and order.order_id not in request["known_orders"]
-    )
+    if order.phone_number != request["phone_number"] or request["service"] not in order.codes:
+        return False
+    return order.order_id not in request["known_orders"] or len(order.codes) > 1
 
 
 def _is_prolonged(operation: Operation, order: Order) -> bool:

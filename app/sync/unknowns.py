@@ -66,7 +66,6 @@ async def settle_from_list(
     """
     strangers = await _strangers(connection, tenant_id, upstream_key_id, orders.rows)
     listed = {order.order_id: order for order in orders}
-    unreadable = [stranger for stranger in strangers if stranger.order.service is None]
     settled: list[Operation | None] = []
     for operation in await lookup.of_account(
         connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN
@@ -94,7 +93,7 @@ async def settle_from_list(
             fits = [order for orders in possible for order in orders]
             await outcomes.to_review(connection, operation, [_candidate(order) for order in fits])
             strangers = _without(strangers, fits)
-        elif orders.complete and shows_effect(operation, listed, unreadable):
+        elif orders.complete and shows_effect(operation, listed, strangers):
             settled.append(
                 await _absent(
                     connection,

@@ -220,26 +220,33 @@ def restored(data: Any, findings: Findings) -> Restored:
 
 
 def done(data: Any, findings: Findings, order_id: str) -> None:
-    """The data of calls whose success says all there is: none, `[]`, `{}`, `{id}` or a list of it.
+    """The data of calls whose success says all there is: none, `true`, or the order's id, bare or as `{id}`,
+    alone or in a list.
 
     Raises:
-        Unreadable: it names another order than `order_id`, or says no.
+        Unreadable: it says no, is about another order, or is anything else: what happened then is not known.
     """
-    if data is False or data in (0, "0", "false"):
-        raise Unreadable("data is not positive")
-    if isinstance(data, list | Mapping):
-        for row in rows_or_row_of(data, findings):
+    for item in data if isinstance(data, list) else [data]:
+        if is_empty(item) or item is True or item in (1, "1", "true"):
+            continue
+        if isinstance(item, Mapping):
+            row = Row(item, "data", findings)
+            row.require("id", ID)
             require_same_order(row, "id", order_id)
+        elif ID.read(item) != order_id:
+            findings.put_aside("data", item)
+            raise Unreadable("the answer is about another order")
 
 
 def require_same_order(row: Row, name: str, order_id: str) -> None:
     """Hold the order that an answer names against the one that was asked for.
 
     Raises:
-        Unreadable: it is another one.
+        Unreadable: it is another one, or can't be read.
     """
-    named = row.read(name, ID)
-    if named is not None and named != order_id:
+    if is_empty(row.values.get(name)):
+        return
+    if row.read(name, ID) != order_id:
         row.put_aside(name)
         raise Unreadable("the answer is about another order")
 

@@ -126,6 +126,12 @@ class Order:
     last_online_at: datetime | None = None
     further_services: tuple[Service, ...] = ()
 
+    @property
+    def codes(self) -> frozenset[str]:
+        """The codes of all its services that can be read."""
+        further = (service.code for service in self.further_services)
+        return frozenset(further if self.service is None else (self.service, *further))
+
 
 @dataclass(frozen=True, slots=True)
 class Sms:

@@ -52,6 +52,12 @@ def order(number: int, **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
+def offering(*services: str) -> dict[str, Any]:
+    """An answer of `getdata` that has these services."""
+    rows = [{"name": code, "service": code, "price_day": 0.35, "count": 3} for code in services]
+    return {"status": 1, "data": rows}
+
+
 def listed(*rows: Any) -> dict[str, Any]:
     return {"status": 1, "data": list(rows)}
 
@@ -215,7 +221,9 @@ def test_messages_that_can_be_read_are_served_beside_one_that_cant(caller: Calle
         {"sender": "odd", "date": NOW},
         {"text": "code 3", "sender": "FACEBOOK", "date": "2026-01-20 09:47:53"},
     )
-    found = ok(caller.http.get(sms, params={"refresh": "true"}))
+    found = eventually(
+        lambda: ok(caller.http.get(sms, params={"refresh": "true"})), lambda found: len(found["items"]) > 1
+    )
     assert [message["text"] for message in found["items"]] == ["code 1", "code 3"]
     assert found["items"][1]["received_at"] is None
     stands = found["synced_at"]
@@ -418,3 +426,76 @@ def test_each_documented_refusal_is_told_as_what_it_means(caller: Caller, odd: V
         odd.answers["restore_user"] = {"status": 0, name: text}
         told = problem(caller.http.post(f"/rentals/{rental['id']}/restore", json={}), status, code)
         assert told["upstream"] == {"method": "restore_user", "message": text}
+
+
+def settled(caller: Caller, operation_id: str) -> dict[str, Any]:
+    """The operation once its outcome is known."""
+    found: dict[str, Any] = eventually(
+        lambda: ok(caller.http.get(f"/operations/{operation_id}")),
+        lambda operation: operation["state"] not in ("queued", "sent", "unknown"),
+    )
+    return found
+
+
+def test_an_added_service_whose_number_cant_be_read_is_not_called_absent(
+    caller: Caller, odd: Verbatim
+) -> None:
+    odd.answers["getdata"] = offering("opt16", "opt6")
+    odd.answers["add_service_to_order"] = b"<html>moment</html>"
+    (rental,) = caller.until_rentals(1, status="active")
+    pending = ok(caller.http.post(f"/rentals/{rental['id']}/services", json={"service": "opt6"}), 202)
+    new = order(7, scode="opt6", pnumber="909***8510")
+    odd.answers["orders"] = listed(order(0), new)
+    caller.polls(12)  # more than RENTGATE_RECONCILE_SECONDS of readable lists
+    operation = ok(caller.http.get(f"/operations/{pending['pending_operation']}"))
+    assert operation["state"] == "unknown"
+    assert len(caller.rentals()) == 1
+    odd.answers["orders"] = listed(order(0), dict(new, pnumber="9096068510"))
+    assert settled(caller, operation["id"])["state"] == "succeeded"
+    assert len(caller.rentals()) == 1
+    assert len(odd.of("add_service_to_order")) == 1
+
+
+@pytest.mark.parametrize("new_row_first", [False, True])
+def test_an_added_service_that_is_a_second_row_of_the_same_order_is_found(
+    caller: Caller, odd: Verbatim, new_row_first: bool
+) -> None:
+    odd.answers["getdata"] = offering("opt16", "opt6")
+    odd.answers["add_service_to_order"] = b"<html>moment</html>"
+    (rental,) = caller.until_rentals(1, status="active")
+    pending = ok(caller.http.post(f"/rentals/{rental['id']}/services", json={"service": "opt6"}), 202)
+    rows = [order(0), order(0, scode="opt6", sname="Fiverr")]
+    odd.answers["orders"] = listed(*(rows[::-1] if new_row_first else rows))
+    assert settled(caller, pending["pending_operation"])["state"] == "succeeded"
+    (found,) = caller.rentals()
+    assert {service["code"] for service in found["services"]} == {"opt16", "opt6"}
+    assert [one["id"] for one in found["upstream_orders"]] == ["40300"]
+
+
+def test_a_purchase_whose_service_is_a_second_row_of_one_order_is_found(
+    caller: Caller, odd: Verbatim
+) -> None:
+    caller.until_rentals(1, status="active")
+    odd.answers["create"] = b"<html>moment</html>"
+    pending = ok(caller.http.post("/rentals", json=PURCHASE), 202)
+    odd.answers["orders"] = listed(order(0), order(8, scode="opt0", sname="Other"), order(8))
+    assert settled(caller, pending["pending_operation"])["state"] == "succeeded"
+    assert ok(caller.http.get(f"/rentals/{pending['id']}"))["upstream_order_id"] == "40308"
+    assert len(caller.rentals()) == 2
+
+
+NOT_DONE: list[Any] = [-1, "-1", "error", "no", 40399, [40399], [-1], [0], [False], 0, False]
+NOT_DONE += [{"orderId": 40399}, {"id": -1}, {"id": 0}, {"id": "abc"}, {"id": False}, {"success": False}]
+
+
+@pytest.mark.parametrize("data", NOT_DONE)
+def test_what_does_not_say_that_it_was_done_is_not_taken_for_it(
+    caller: Caller, odd: Verbatim, data: Any
+) -> None:
+    odd.answers["orders"] = listed(order(0, state=0))
+    (rental,) = caller.until_rentals(1, status="active")
+    odd.answers["activate"] = {"status": 1, "data": data}
+    answer = ok(caller.http.post(f"/rentals/{rental['id']}/activate"), 202)
+    assert answer["number_state"] == "inactive"
+    (operation,) = ok(caller.http.get("/operations", params={"kind": "activate"}))["items"]
+    assert operation["state"] in ("unknown", "failed")

@@ -321,12 +321,20 @@ def test_added_service_with_the_child_order() -> None:
     assert child == PurchasedOrder("8", "+79161234567", "opt2", UNTIL)
 
 
-@pytest.mark.parametrize("data", [None, [], {}, [{}], {"id": 123}, [{"id": "123"}], True, "ok"])
+@pytest.mark.parametrize(
+    "data", [None, "", [], {}, [{}], {"id": 123}, [{"id": "123"}], True, 1, "1", "true", 123, "123", [123]]
+)
 def test_a_call_is_done_whatever_form_says_so(data: Any) -> None:
     answers.done(data, Findings("prolong"), "123")
 
 
-@pytest.mark.parametrize("data", [{"id": 124}, [{"id": "5"}], False, 0])
-def test_a_call_that_names_another_order_is_not_done(data: Any) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        *({"id": 124}, [{"id": "5"}], False, 0, -1, "-1", "ok", "error", 124, [124], [-1], [0], [False]),
+        *({"orderId": 123}, {"id": -1}, {"id": 0}, {"id": "abc"}, {"id": False}, {"success": False}, [[123]]),
+    ],
+)
+def test_a_call_that_does_not_say_so_is_not_done(data: Any) -> None:
     with pytest.raises(Unreadable):
         answers.done(data, Findings("prolong"), "123")
