@@ -171,11 +171,12 @@ async def release(
     upstream_key_id: UUID,
     holder: UUID,
     *,
+    tried: bool,
     seen: bool,
     next_in: float,
 ) -> None:
-    """End a claim for one look: note whether the account was seen, and have the next look in `next_in`
-    seconds, or as soon as somebody wanted meanwhile.
+    """End a claim for one look: note whether that was tried and the account was seen, and have the next look
+    in `next_in` seconds, or as soon as somebody wanted meanwhile.
     """
     now = _now()
     next_at = now + timedelta(seconds=next_in)
@@ -187,7 +188,7 @@ async def release(
             held_until=None,
             due_at=sa.func.least(account_looks.c.due_at, next_at),
             next_at=next_at,
-            tried_at=now,
+            tried_at=now if tried else account_looks.c.tried_at,
             looked_at=now if seen else account_looks.c.looked_at,
         )
     )

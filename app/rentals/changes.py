@@ -26,6 +26,7 @@ from app.errors import (
     RentalNotActive,
     RentgateError,
     ServiceUnknown,
+    UpstreamBadResponse,
 )
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
@@ -160,7 +161,7 @@ class Changes:
         def request_for(rental: Row, orders: Sequence[Row]) -> dict[str, Any]:
             living = _living(rental, orders)
             if any(order.expires_at is None for order in living):
-                raise RentalNotActive("The upstream doesn't tell when the rental ends.")
+                raise UpstreamBadResponse("The upstream doesn't tell when the rental ends. Nothing was sent.")
             _require_known_ends(living)  # which are what will tell whether the call was made
             return {
                 "orders": [_named(order, prices.get(order.upstream_order_id)) for order in living],

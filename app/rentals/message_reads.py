@@ -15,14 +15,18 @@ from app.rentals.models import upstream_orders
 
 _MESSAGES_READ = sa.text("""
     update upstream_orders o
-    set messages_read_at = s.read_at,
-        messages_failed_at = case when o.messages_failed_at > s.read_at then o.messages_failed_at end,
+    set messages_read_at = case when s.complete then s.read_at else o.messages_read_at end,
+        messages_failed_at = case
+            when not s.complete then greatest(s.read_at, o.messages_failed_at)
+            when o.messages_failed_at > s.read_at then o.messages_failed_at
+        end,
         messages_error = case when o.messages_failed_at > s.read_at then o.messages_error end
     from (
-        select tenant_id, upstream_key_id, upstream_order_id,
+        select tenant_id, upstream_key_id, upstream_order_id, complete,
             clock_timestamp() - make_interval(secs => seconds_ago) as read_at
-        from jsonb_to_recordset(:reads)
-            as read (tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8)
+        from jsonb_to_recordset(:reads) as read (
+            tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8, complete boolean
+        )
     ) s
     where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
         and o.upstream_order_id = s.upstream_order_id
@@ -31,12 +35,13 @@ _MESSAGES_READ = sa.text("""
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead:
-    """All messages of an order were read, so many seconds ago."""
+    """An order's messages were read so many seconds ago: all of them, or those that can be read."""
 
     tenant_id: UUID
     upstream_key_id: UUID
     upstream_order_id: str
     seconds_ago: float
+    complete: bool
 
 
 async def note_messages_read(connection: AsyncConnection, reads: Iterable[MessagesRead]) -> None:
@@ -50,11 +55,9 @@ async def note_messages_read(connection: AsyncConnection, reads: Iterable[Messag
 
 
 async def note_messages_failure(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, code: str | None
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, code: str
 ) -> None:
-    """Note that none of an order's messages could be read just now, by the error's code; with None that some
-    could.
-    """
+    """Note that none of an order's messages could be read just now, by the error's code."""
     await connection.execute(
         upstream_orders.update()
         .where(
@@ -62,7 +65,7 @@ async def note_messages_failure(
             upstream_orders.c.upstream_key_id == upstream_key_id,
             upstream_orders.c.upstream_order_id == order_id,
         )
-        .values(messages_error=code, messages_failed_at=None if code is None else sa.func.clock_timestamp())
+        .values(messages_error=code, messages_failed_at=sa.func.clock_timestamp())
     )
 
 
@@ -72,14 +75,13 @@ class MessagesState:
 
     Attributes:
         synced_at: when all of them were last read; None if those of one of its orders never were.
-        read_ago: seconds since then.
-        failed_ago: seconds since none of them could be read the last time; None if some could.
-        error_code: why not.
+        tried_ago: seconds since an answer of each of its orders was taken in, whether all, some or none of
+            the messages could be read; None if one of them never answered.
+        error_code: why none of them could be read the last time; None if some could.
     """
 
     synced_at: datetime | None
-    read_ago: float | None
-    failed_ago: float | None
+    tried_ago: float | None
     error_code: str | None
 
 
@@ -91,14 +93,13 @@ async def messages_state(connection: AsyncConnection, tenant_id: UUID, rental_id
     )
     never_read = sa.func.bool_or(order.messages_read_at.is_(None))
     synced_at = sa.case((never_read, None), else_=sa.func.min(order.messages_read_at))
+    tried_at = sa.func.greatest(order.messages_read_at, order.messages_failed_at)
+    never_tried = sa.func.bool_or(tried_at.is_(None))
+    tried_ago = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(tried_at))
     all_failed = sa.func.bool_and(order.messages_error.is_not(None))
-    now = sa.func.clock_timestamp()
     query = sa.select(
         synced_at,
-        sa.func.extract("epoch", now - synced_at).cast(sa.Double),
-        sa.case((all_failed, sa.func.extract("epoch", now - sa.func.max(order.messages_failed_at)))).cast(
-            sa.Double
-        ),
+        sa.case((never_tried, None), else_=tried_ago).cast(sa.Double),
         sa.case((all_failed, sa.func.max(order.messages_error))),
     ).where(
         order.tenant_id == tenant_id,

@@ -34,14 +34,17 @@ _OFFERED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The price of each thing that is bought, in US dollars, and of all; None where it can't be told."""
+    """The price of each thing that is bought, in US dollars, and of all; None where it can't be told.
+
+    Nothing is for sale for nothing, so a price of 0 tells no more than a missing one.
+    """
 
     parts: tuple[Decimal | None, ...]
 
     @property
     def total(self) -> Decimal | None:
         """The sum, None if a part of it is unknown or there are no parts."""
-        known = [part for part in self.parts if part is not None]
+        known = [part for part in self.parts if part]
         return sum(known, Decimal(0)) if known and len(known) == len(self.parts) else None
 
     def within(self, max_price: Decimal | None) -> Quote:

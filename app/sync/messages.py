@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
@@ -71,7 +70,7 @@ class MessageReader:
             except _OF_ALL_ORDERS:
                 raise
             except RentgateError as error:
-                reading.tried_at = time.monotonic()
+                watch.note_unreadable(reading)
                 failures[reading.rental_id] = error
                 await self._note_failure(watch, reading, error)
                 log.info("messages.not_read", order_id=reading.order_id, code=error.code)
@@ -80,26 +79,25 @@ class MessageReader:
             if shown.content is not None and (seen := sightings([shown.content])):
                 async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
                     await _keep(connection, watch.account.tenant_id, reading.rental_id, seen)
-            if shown.content is None or shown.content.complete:
-                watch.note_read(reading, shown.digest)
-            else:
-                reading.tried_at, reading.digest = time.monotonic(), None
+            watch.note_read(reading, shown.digest, complete=shown.content is None or shown.content.complete)
             if reading.failed:
-                await self._note_failure(watch, reading, None)
+                await self._note_readable(watch, reading)
         return {rental_id: error for rental_id, error in failures.items() if rental_id not in read}
 
-    async def _note_failure(self, watch: Watch, reading: Reading, error: RentgateError | None) -> None:
-        """Note whether an order's messages can be read at all, for whoever asks for them at once."""
+    async def _note_failure(self, watch: Watch, reading: Reading, error: RentgateError) -> None:
+        """Note that none of an order's messages can be read, for whoever asks for them at once."""
         account = watch.account
         async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
             await message_reads.note_messages_failure(
-                connection,
-                account.tenant_id,
-                account.upstream_key_id,
-                reading.order_id,
-                None if error is None else error.code,
+                connection, account.tenant_id, account.upstream_key_id, reading.order_id, error.code
             )
-        reading.failed = error is not None
+        reading.failed = True
+
+    async def _note_readable(self, watch: Watch, reading: Reading) -> None:
+        """Note that an order's messages can be read again, at least in part."""
+        async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
+            await message_reads.note_messages_read(connection, watch.unwritten_reads())
+        reading.failed = False
 
 
 async def _keep(

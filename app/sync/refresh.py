@@ -144,12 +144,13 @@ class Refresher:
         state = await claim.take()
         if state is None:
             return False
+        if began is not None and self._was_tried(state, began):
+            next_in = max(0.0, self._looker.intervals.busy - (state.seconds_since_try or 0.0))
+            await self._release(watch, claim, next_in, tried=False)
+            return False
         watch.failures = state.failures
         next_in = 0.0
         try:
-            if began is not None and self._was_seen(state, began):
-                next_in = max(0.0, self._looker.intervals.busy - (state.seconds_since_look or 0.0))
-                return False
             await self._looker.look(watch, claim, caller=caller, wanted=wanted)
             next_in = self._looker.intervals.after(watch)
         except NotYet as turn:
@@ -162,10 +163,10 @@ class Refresher:
             await self._looker.note_failure(watch, claim, error)
             raise
         finally:
-            await self._release(watch, claim, next_in)
+            await self._release(watch, claim, next_in, tried=True)
         return True
 
-    async def _release(self, watch: Watch, claim: Claim, next_in: float) -> None:
+    async def _release(self, watch: Watch, claim: Claim, next_in: float, *, tried: bool) -> None:
         tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
         uses = [Uses(tenant_id, key_id, *use, calls) for use, calls in watch.account.uses.items()]
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
@@ -174,49 +175,49 @@ class Refresher:
                 tenant_id,
                 key_id,
                 claim.holder,
+                tried=tried,
                 seen=watch.seen_at is not None,
                 next_in=next_in,
             )
             await message_reads.note_messages_read(connection, watch.unwritten_reads())
             await audit.count_background_calls(connection, uses)
 
-    def _was_seen(self, state: schedule.LookState | None, began: float) -> bool:
-        """Whether an account was looked at within the interval, or since a moment.
-
-        Raises:
-            RentgateError: it was tried since that moment, and failed.
-        """
-        if state is None:
-            return False
+    def _was_tried(self, state: schedule.LookState, began: float) -> bool:
+        """Whether an account was seen within the interval, or a look was tried since a moment."""
         waited = time.monotonic() - began
-        if state.error_code is not None and _within(state.seconds_since_try, waited):
-            raise catalogue().get(state.error_code, UpstreamUnavailable)()
+        return _within(state.seconds_since_try, waited) or self._was_seen(state, waited)
+
+    def _was_seen(self, state: schedule.LookState, waited: float) -> bool:
         return _within(state.seconds_since_look, max(waited, self._looker.intervals.busy))
 
     async def _need(self, caller: Caller, key_id: UUID, rental_id: UUID, began: float) -> Need:
         """What a caller still needs who asked at `began`. A look that could not read the list of orders is
-        enough if it read the rental's messages; one that did not try them is not if they can't be read.
+        enough if it read the rental's messages, or tried to; one that did not try them is not if they can't
+        be read.
 
         Raises:
             RentgateError: a look was tried since, and failed; or the messages can't be read.
         """
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             state = await schedule.state(connection, caller.tenant_id, key_id)
-            waited = time.monotonic() - began
-            try:
-                if not self._was_seen(state, began):
-                    return Need.LOOK
-                list_was_read = True
-            except UNREADABLE:
-                list_was_read = False
+            if state is None or not self._was_tried(state, began):
+                return Need.LOOK
             messages = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
-        if not list_was_read:
-            return Need.NOTHING if _within(messages.read_ago, waited) else Need.LOOK
-        if messages.error_code is None:
+        waited = time.monotonic() - began
+        if state.error_code is not None and _within(state.seconds_since_try, waited):
+            error = catalogue().get(state.error_code, UpstreamUnavailable)
+            if not issubclass(error, UNREADABLE):
+                raise error()
+            enough = waited
+        elif messages.error_code is None:
             return Need.NOTHING
-        if _within(messages.failed_ago, max(waited, self._looker.intervals.busy)):
+        else:
+            enough = max(waited, self._looker.intervals.busy)
+        if not _within(messages.tried_ago, enough):
+            return Need.OWN_LOOK
+        if messages.error_code is not None:
             raise catalogue().get(messages.error_code, UpstreamUnavailable)()
-        return Need.OWN_LOOK
+        return Need.NOTHING
 
 
 def _within(ago: float | None, seconds: float) -> bool:

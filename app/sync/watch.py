@@ -32,7 +32,7 @@ class Reading:
     Attributes:
         has_news: what the order's flag says.
         read_at: when they were last read; None if never.
-        tried_at: when that last failed, or not all of them could be read; None if all were read since.
+        tried_at: when none or not all of them could be read the last time; None if all were read since.
         failed: none of them could be read the last time, and the database knows.
         troubled: something in the answers could not be read, and they have not been clean for long since.
         wanted_until: until when somebody waits for one.
@@ -157,10 +157,18 @@ class Watch:
         then = time.monotonic() + seconds
         return sum(reading.is_due(then) for reading in self.readings.values())
 
-    def note_read(self, reading: Reading, digest: bytes) -> None:
-        """An order's messages were read, and taken in if they are new."""
-        reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest
+    def note_read(self, reading: Reading, digest: bytes, *, complete: bool) -> None:
+        """An order's messages were read, all of them or those that can be, and taken in if they are new."""
+        if complete:
+            reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest
+        else:
+            reading.tried_at, reading.digest = time.monotonic(), None
         self.read_lately.add(reading.order_id)
+
+    def note_unreadable(self, reading: Reading) -> None:
+        """None of an order's messages could be read."""
+        reading.tried_at = time.monotonic()
+        self.read_lately.discard(reading.order_id)  # the failure outweighs what was read before
 
     def note_gone(self, gone: Sequence[Gone]) -> None:
         """These orders have been gone from the list for long enough to be closed, and no others."""
@@ -174,7 +182,13 @@ class Watch:
         """Readings of orders' messages of which the database doesn't know."""
         now, account = time.monotonic(), self.account
         return [
-            MessagesRead(account.tenant_id, account.upstream_key_id, order_id, now - reading.read_at)
+            MessagesRead(
+                account.tenant_id,
+                account.upstream_key_id,
+                order_id,
+                now - (reading.tried_at or reading.read_at or now),
+                complete=reading.tried_at is None,
+            )
             for order_id in self.read_lately
-            if (reading := self.readings.get(order_id)) is not None and reading.read_at
+            if (reading := self.readings.get(order_id)) is not None
         ]

@@ -75,12 +75,10 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def _succeeded(status: Any) -> bool:
     written = status.strip() if isinstance(status, str) else status
-    match written:
-        case True | False:
-            raise Unreadable("status is neither 1 nor 0")
-        case 1 | "1" | "1.0":
+    match written.casefold() if isinstance(written, str) else written:
+        case 1 | "1" | "1.0" | "true":
             return True
-        case 0 | "0" | "0.0":
+        case 0 | "0" | "0.0" | "false":
             return False
         case _:
             raise Unreadable("status is neither 1 nor 0")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -242,12 +243,69 @@ def test_where_no_message_can_be_read_a_refresh_says_so(caller: Caller, odd: Ver
     (rental,) = caller.until_rentals(1, status="active")
     odd.answers["sms"] = body
     time.sleep(0.3)
-    told = problem(
+    problem(
         caller.http.get(f"/rentals/{rental['id']}/sms", params={"refresh": "true"}),
         502,
         "upstream_bad_response",
     )
-    assert told["upstream"]["method"] == "sms" if "upstream" in told else True
+
+
+def test_many_who_want_to_see_messages_now_get_them_though_the_list_and_some_are_odd(
+    caller: Caller, odd: Verbatim
+) -> None:
+    (rental,) = caller.until_rentals(1, status="active")
+    odd.answers["orders"] = b"<html>"
+    odd.answers["sms"] = listed(
+        {"text": "code 1", "sender": "FACEBOOK", "date": NOW - 30},
+        {"sender": "odd", "date": NOW},
+        {"text": "code 2", "sender": "FACEBOOK", "date": NOW - 20},
+    )
+    time.sleep(0.5)
+    odd.calls.clear()
+
+    def refresh(_number: int) -> list[str]:
+        with httpx.Client(base_url=caller.http.base_url, headers=caller.http.headers, timeout=30) as http:
+            found = ok(http.get(f"/rentals/{rental['id']}/sms", params={"refresh": "true"}))
+        return [message["text"] for message in found["items"]]
+
+    with ThreadPoolExecutor(20) as threads:
+        found = list(threads.map(refresh, range(20)))
+    assert found == [["code 1", "code 2"]] * 20
+    assert len(odd.of("sms")) < 20
+
+
+def test_many_who_want_to_see_messages_now_are_told_why_none_can_be_read(
+    caller: Caller, odd: Verbatim
+) -> None:
+    (rental,) = caller.until_rentals(1, status="active")
+    odd.answers["orders"] = odd.answers["sms"] = b"<html>"
+    time.sleep(0.5)
+    odd.calls.clear()
+
+    def refresh(_number: int) -> None:
+        with httpx.Client(base_url=caller.http.base_url, headers=caller.http.headers, timeout=30) as http:
+            response = http.get(f"/rentals/{rental['id']}/sms", params={"refresh": "true"})
+        problem(response, 502, "upstream_bad_response")
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(refresh, range(20)))
+    assert len(odd.of("sms")) < 20
+
+
+def test_a_rental_whose_end_cant_be_read_is_not_prolonged_and_says_why(caller: Caller, odd: Verbatim) -> None:
+    odd.answers["orders"] = listed(order(0, until="soon"))
+    (rental,) = caller.until_rentals(1, status="active")
+    wanted = {"period": {"unit": "week", "count": 1}}
+    problem(caller.http.post(f"/rentals/{rental['id']}/prolong", json=wanted), 502, "upstream_bad_response")
+    assert not odd.of("prolong")
+
+
+def test_a_price_of_nothing_passes_no_bound(caller: Caller, odd: Verbatim) -> None:
+    odd.answers["getdata"] = listed({"name": "Instagram", "service": "opt16", "price_day": 0, "count": 3})
+    odd.answers["create"] = {"status": 0, "msg": "No numbers available"}
+    problem(caller.http.post("/rentals", json={**PURCHASE, "max_price": "9.00"}), 409, "price_unknown")
+    assert not odd.of("create")
+    problem(caller.http.post("/rentals", json=PURCHASE), 409, "no_numbers_available")
 
 
 def test_an_archive_that_ignores_what_is_asked_for_is_read_twice_not_for_ever(

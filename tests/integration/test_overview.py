@@ -58,7 +58,13 @@ def test_looks_that_are_late_or_under_way_or_failed(open_house: OpenHouse) -> No
 
             async with house.database.transaction(house.tenant) as connection:
                 await schedule.release(
-                    connection, house.tenant_id, house.key_id, house.key_id, seen=True, next_in=0
+                    connection,
+                    house.tenant_id,
+                    house.key_id,
+                    house.key_id,
+                    tried=True,
+                    seen=True,
+                    next_in=0,
                 )
             house.sandbox.faults.waiting.append(Fault(method="orders", kind=FaultKind.STATUS_500))
             await house.look()

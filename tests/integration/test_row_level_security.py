@@ -50,8 +50,8 @@ OVER_ALL_TENANTS = {
         " expires_at, expiring_told_at, id, period_count, period_unit, status, tenant_id, upstream_key_id)"
         " rentals",
         "select tenants",
-        "select (messages_error, messages_failed_at, tenant_id, upstream_key_id, upstream_order_id)"
-        " upstream_orders",
+        "select (messages_error, messages_failed_at, messages_read_at, tenant_id, upstream_key_id,"
+        " upstream_order_id) upstream_orders",
         "update (messages_error, messages_failed_at, messages_read_at) upstream_orders",
         "select (deleted_at, id, label, reference, status, tenant_id) upstream_keys",
         "select upstream_usage",

@@ -1,12 +1,15 @@
-"""What adding a service for so many days is quoted by."""
+"""What things cost: the sum of a quote, and what adding a service for so many days is quoted by."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rentals.prices import offered_period
+from app.errors import PriceUnknown
+from app.rentals.prices import Quote, offered_period
 from app.values import LONGEST_RENTAL_DAYS, LONGEST_SERVICE_DAYS, Period, PeriodUnit
 
 
@@ -38,3 +41,11 @@ def test_offers_can_be_asked_for_every_such_period(days: int) -> None:
     found = offered_period(days)
     assert 7 <= found.days <= LONGEST_RENTAL_DAYS
     assert found.days <= max(days, 7)
+
+
+@pytest.mark.parametrize("parts", [("0",), ("0.0000",), ("2.40", "0"), ()])
+def test_nothing_is_sold_for_nothing(parts: tuple[str, ...]) -> None:
+    quote = Quote(tuple(Decimal(part) for part in parts))
+    assert quote.total is None
+    with pytest.raises(PriceUnknown):
+        quote.within(Decimal(100))
