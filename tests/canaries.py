@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import psycopg
 
 WINDOW, STEP = 12, 4
 """Pieces of a secret that are looked for: any 15 of its characters in a row hold one."""
+
+_ZEROS = re.compile(rb"\0{16,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,13 @@ def tables_of(superuser_url: str) -> Iterator[tuple[str, bytes]]:
             yield f"table {name}", "\n".join(text for (text,) in rows).encode()
 
 
-def files_under(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file of a folder, as it lies on the disk."""
+def files_under(folder: Path, since: float = 0) -> Iterator[tuple[str, bytes]]:
+    """Every file of a folder that was written since a Unix time, as it lies on the disk; long runs of zeros,
+    of which most of a database's files consist, are cut short.
+    """
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            yield f"file {path.relative_to(folder)}", path.read_bytes()
+        if path.is_file() and not path.is_symlink() and path.stat().st_mtime >= since:
+            yield f"file {path.relative_to(folder)}", _ZEROS.sub(b"\0", path.read_bytes())
 
 
 def _in_base64(secret: bytes, shift: int) -> bytes:

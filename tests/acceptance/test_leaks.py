@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -146,6 +147,7 @@ def test_a_token_is_not_taken_for_an_id(tenant: Tenant) -> None:
 def test_no_secret_is_left_anywhere(journey: Journey) -> None:
     server = EmbeddedPostgres(journey.folder / "data", durable=False)
     superuser_url = server.start()
+    began = time.time()
     try:
         with fresh_gateway(journey.folder / "first.log", **journey.settings) as gateway:
             tenant = moved_in(journey, gateway)
@@ -174,7 +176,7 @@ def test_no_secret_is_left_anywhere(journey: Journey) -> None:
         places = {
             **journey.said,
             **dict(tables_of(database_url)),
-            **dict(files_under(journey.folder / "data" / "postgres")),
+            **dict(files_under(journey.folder / "data" / "postgres", since=began)),
             **{log: (journey.folder / log).read_bytes() for log in ("first.log", "second.log")},
             "webhooks": b"\n".join(str(one.headers).encode() + one.body for one in journey.receiver.received),
         }
