@@ -134,7 +134,7 @@ def migrate_database(urls: DatabaseUrls) -> None:
     """Make the roles and bring the database to the newest migration.
 
     Raises:
-        MigrationRefused: the owner may not make the roles.
+        MigrationRefused: the owner may not make the roles, or the database's revision is unknown.
     """
     migrate.prepare_roles(urls.owner, make_url(urls.app).username or "")
     migrate.upgrade(urls.owner)
