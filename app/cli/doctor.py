@@ -16,7 +16,7 @@ from app.api.windows import Windows
 from app.cli.terminal import out
 from app.database import WORKER, Access, Role
 from app.errors import DatabaseUnavailable, NotReady, RentgateError, UpstreamBadResponse
-from app.migrate import head
+from app.migrate import mismatch
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import Services, database_urls, services, token_issuer
@@ -90,8 +90,8 @@ async def _database(built: Services) -> str:
 
 async def _migrations(built: Services) -> str:
     found = await built.database.revision()
-    if found != head():
-        raise NotReady(f"The database is at {found}, this release needs {head()}: run `rentgate migrate`.")
+    if wrong := mismatch(found):
+        raise NotReady(wrong)
     return f"at {found}, the newest"
 
 
