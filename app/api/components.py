@@ -33,7 +33,7 @@ class _Place:
 
 
 def shared(document: Node) -> Node:
-    """The document with each example, answer and parameter that it says twice or more among its components."""
+    """The document with each example, answer and parameter that it says twice among its components."""
     document = json.loads(json.dumps(document))  # parts of the given one may be the same object
     operations = list(_operations(document))
     # Examples first: answers are compared by what they refer to.

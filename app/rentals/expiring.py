@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
+from app.events.notifications import notify
 from app.events.types import EventType
 from app.rentals import repository
 from app.rentals.models import rentals
@@ -58,4 +59,5 @@ async def tell(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) ->
         .values(expiring_told_at=_notice())
     )
     if told.rowcount:
+        notify(connection, rental_id)
         await repository.announce(connection, background(tenant_id), EventType.RENTAL_EXPIRING, rental_id)

@@ -44,7 +44,6 @@ def upgrade() -> None:
     _audit()
     _idempotency()
     _jobs()
-    _announcements()
     op.execute(f"grant select on alembic_version to {APP}, {WORKER}, {PLATFORM}")
 
 
@@ -529,6 +528,13 @@ def _events() -> None:
 
 def _webhooks() -> None:
     """Webhooks, and a delivery for each event that an endpoint wants."""
+    # Deliveries get their ids in the statement that queues them. Postgres has its own function from 18 on.
+    op.execute(
+        "create function new_uuid7() returns uuid language sql volatile as $$"
+        " select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) placing"
+        " substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),"
+        " 52, 1), 53, 1), 'hex')::uuid $$"
+    )
     op.create_table(
         "webhooks",
         sa.Column("tenant_id", sa.Uuid, sa.ForeignKey("tenants.id"), primary_key=True),
@@ -577,7 +583,6 @@ def _webhooks() -> None:
     )
     op.execute(
         "create unique index webhook_deliveries_event_key on webhook_deliveries (tenant_id, webhook_id, event_id)"
-        ""
     )
     op.execute(
         "create index webhook_deliveries_due_idx on webhook_deliveries (next_at) where status = 'pending'"
@@ -694,7 +699,10 @@ def _jobs() -> None:
     schema = files("procrastinate.sql").joinpath("schema.sql").read_text("utf-8")
     op.get_bind().exec_driver_sql(schema.replace("%", "%%"))
     op.execute("set local search_path = public")
-    # Its functions name its tables without the schema; they are to find them from every transaction.
+    # Jobs are announced on our own channel by who defers them, and none is ever aborted.
+    op.execute("drop trigger procrastinate_jobs_notify_queue_job_inserted_v1 on jobs.procrastinate_jobs")
+    op.execute("drop trigger procrastinate_jobs_notify_queue_job_aborted_v1 on jobs.procrastinate_jobs")
+    # Its functions name its tables without the schema; they must find them from every transaction.
     op.execute(
         "do $$ declare one regprocedure; begin"
         " for one in select oid from pg_proc where pronamespace = 'jobs'::regnamespace loop"
@@ -707,93 +715,3 @@ def _jobs() -> None:
         f"grant insert, select (id, queueing_lock, status), update (priority) on jobs.procrastinate_jobs to {APP}"
     )
     op.execute(f"grant insert on jobs.procrastinate_events to {APP}")
-
-
-SHOWN = (
-    "rental_id, service, service_name, phone_number, country, number_state, expires_at, has_new_sms, status,"
-    " began_at, end_outdated"
-)
-"""The columns of an order that an answer may show."""
-
-NEWS = {
-    "rentals": ("id", "insert or update"),
-    "upstream_orders": ("rental_id", f"insert or update of {SHOWN}"),
-    "messages": ("rental_id", "insert or update"),
-}
-"""The tables of which a change is news of a rental: the column that names it, and the changes."""
-
-QUEUED = "00000000-0000-0000-0000-000000000002"
-
-UUID7 = (
-    "create function new_uuid7() returns uuid language sql volatile as $$ select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) placing"
-    " substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),"
-    " 52, 1), 53, 1), 'hex')::uuid $$"
-)
-"""Postgres has its own from version 18 on; these are to run on 16 as well."""
-
-DEFER = f"""
-    create function defer_webhook_deliveries() returns trigger language plpgsql as $$ begin
-        insert into jobs.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
-        select 'default', 'deliver', 1, 'deliver ' || webhook_id,
-            jsonb_build_object('tenant_id', tenant_id, 'webhook_id', webhook_id)
-        from changed where status = 'pending' and holder is null and next_at <= clock_timestamp()
-        group by tenant_id, webhook_id order by webhook_id
-        on conflict (queueing_lock) where status = 'todo' do update set priority = 1;
-        insert into jobs.procrastinate_jobs (queue_name, task_name, args, scheduled_at)
-        select 'default', 'deliver', jsonb_build_object('tenant_id', tenant_id, 'webhook_id', webhook_id), next_at
-        from changed where status = 'pending' and holder is null and next_at > clock_timestamp();
-        perform pg_notify('rentgate', '{QUEUED}') from changed where status = 'pending' and holder is null limit 1;
-        return null;
-    end $$
-"""  # noqa: S608 - nothing of it comes from outside
-"""Defers the job of an endpoint in the transaction that makes a delivery, or puts its next attempt off.
-
-One that waits already is not deferred again, but locked until the commit: it is not begun before it can find the
-delivery. What is to be done now ranks before what waits for its time, which a fetch would have to step over else.
-"""
-
-ENROL = """
-    create function enrol_account_balance() returns trigger language plpgsql as $$ begin
-        insert into account_balances (tenant_id, upstream_key_id) values (new.tenant_id, new.upstream_key_id)
-        on conflict do nothing;
-        return null;
-    end $$
-"""
-
-
-def _announcements() -> None:
-    """What a change of a table leads to in its own transaction: announcements, deliveries, jobs, and balances."""
-    for table, (column, changes) in NEWS.items():
-        op.execute(
-            f"create function announce_{table}() returns trigger language plpgsql as $$"
-            f" begin if new.{column} is not null then"
-            f" perform pg_notify('rentgate', new.{column}::text); end if; return null; end $$"
-        )
-        op.execute(
-            f"create trigger announce after {changes} on {table}"
-            f" for each row execute function announce_{table}()"
-        )
-    op.execute(UUID7)
-    op.execute(
-        "create function queue_webhooks() returns trigger language plpgsql as $$ begin"
-        " insert into webhook_deliveries"
-        " (tenant_id, id, webhook_id, event_id, event_type, rental_id, position)"
-        " select new.tenant_id, new_uuid7(), w.id, new.id, new.type, new.rental_id, new.position"
-        " from webhooks w where w.tenant_id = new.tenant_id and w.status = 'enabled'"
-        " and (new.type = any(w.events) or '*' = any(w.events));"
-        " return null; end $$"
-    )
-    op.execute(
-        "create trigger queue_webhooks after insert on events for each row execute function queue_webhooks()"
-    )
-    op.execute(DEFER)
-    for change in ("insert", "update"):
-        op.execute(
-            f"create trigger defer_{change} after {change} on webhook_deliveries"
-            " referencing new table as changed for each statement execute function defer_webhook_deliveries()"
-        )
-    op.execute(ENROL)
-    op.execute(
-        "create trigger enrol_balance after insert on account_looks"
-        " for each row execute function enrol_account_balance()"
-    )
