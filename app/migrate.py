@@ -22,6 +22,8 @@ from app.errors import RentgateError
 PREPARING = 0x70726570
 """The number of the advisory lock under which the embedded server is prepared ("prep")."""
 
+CONNECT_SECONDS = 2
+
 EMBEDDED_DATABASE, EMBEDDED_OWNER, EMBEDDED_LOGIN = "rentgate", "rentgate_owner", "rentgate"
 
 UNKNOWN_REVISION = (
@@ -162,6 +164,22 @@ def refuse_unknown(*found: str) -> None:
     for revision in found:
         if revision not in revisions():
             raise MigrationRefused(UNKNOWN_REVISION.format(found=revision))
+
+
+def refuse_unknown_at(url: str) -> None:
+    """Refuse a database at an unknown revision before anything is asked of it in the gateway's name. One that
+    is away or not migrated is let pass: it may come, and whoever uses it until then says so.
+
+    Raises:
+        MigrationRefused: its revision is unknown.
+    """
+    try:
+        with psycopg.connect(_libpq(url), connect_timeout=CONNECT_SECONDS) as connection:
+            connection.execute("select set_config('role', %s, true)", [Role.APP.value])
+            found = connection.execute("select version_num from alembic_version").fetchall()
+    except psycopg.Error:
+        return
+    refuse_unknown(*(row[0] for row in found))
 
 
 def upgrade(owner_url: str, revision: str = "head") -> None:

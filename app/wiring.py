@@ -114,9 +114,14 @@ class Services:
 
 @asynccontextmanager
 async def database_urls(settings: Settings) -> AsyncIterator[DatabaseUrls]:
-    """The database that the settings name; without one, the embedded server, started, and migrated."""
+    """The database that the settings name; without one, the embedded server, started, and migrated.
+
+    Raises:
+        MigrationRefused: the database is at a revision that this code doesn't know.
+    """
     if settings.database_url is not None:
         app_url = settings.database_url.get_secret_value()
+        await asyncio.to_thread(migrate.refuse_unknown_at, app_url)
         owner = settings.database_owner_url
         yield DatabaseUrls(app_url, owner.get_secret_value() if owner is not None else app_url)
         return

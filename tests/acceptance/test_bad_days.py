@@ -194,13 +194,14 @@ def test_before_the_migration_it_starts_and_says_what_to_do(
 def test_on_a_database_of_an_unreleased_version_it_is_not_ready(
     make_database: MakeDatabase, postgres: str, tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
+    """Such as one that was restored while the gateway ran; at its start it refuses it."""
     urls = make_database()
-    with psycopg.connect(superuser_of(postgres, urls.app), autocommit=True) as connection:
-        connection.execute("update alembic_version set version_num = '0020'")
     with (
         running_gateway(tmp_path / "log", "--no-worker", **settings_for(urls.app, sandbox)) as gateway,
         gateway.client() as client,
+        psycopg.connect(superuser_of(postgres, urls.app), autocommit=True) as connection,
     ):
+        connection.execute("update alembic_version set version_num = '0020'")
         told = problem(client.get("/readyz"), 503, "not_ready")["detail"]
     assert "made by an unreleased version: remove the data folder, or restore it" in told
 

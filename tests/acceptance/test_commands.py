@@ -124,12 +124,19 @@ def test_a_database_of_an_unreleased_version_is_refused_in_words(
 ) -> None:
     at_revision(_as_superuser(postgres, settings), "0020")
     owner = migrate.prepare_embedded(postgres, make_url(settings["RENTGATE_DATABASE_URL"]).database or "")[1]
-    for command in ("migrate", "doctor"):
-        refused = rentgate(command, **settings, RENTGATE_DATABASE_OWNER_URL=owner)
+    for command in (
+        ("migrate",),
+        ("doctor",),
+        ("serve", "--port", "0"),
+        ("serve", "--port", "0", "--workers", "2"),
+        ("worker",),
+        ("tenant", "list"),
+        ("audit", "prune", "--before", "2020-01-01"),
+    ):
+        refused = rentgate(*command, **settings, RENTGATE_DATABASE_OWNER_URL=owner)
         said = refused.stdout + refused.stderr
-        assert refused.returncode == 1
-        assert REFUSED in said
-        assert "Traceback" not in said
+        assert (refused.returncode, REFUSED in said) == (1, True), (command, said)
+        assert "Traceback" not in said, command
 
 
 def test_a_data_folder_of_an_unreleased_version_is_refused_in_words(tmp_path: Path) -> None:

@@ -34,16 +34,27 @@ def fill(superuser_url: str) -> None:
         cursor.execute(_FILLING.read_bytes(), given)
 
 
+def lost(before: Rows, after: Rows) -> Rows:
+    """The rows of `before` that `after` doesn't have as they were, by table; columns may be added."""
+    found: Rows = {}
+    for table, rows in before.items():
+        left = list(after.get(table, ()))
+        for row in rows:
+            same = next((other for other in left if row.items() <= other.items()), None)
+            if same is None:
+                found.setdefault(table, []).append(row)
+            else:
+                left.remove(same)
+    return found
+
+
 def rows(superuser_url: str) -> Rows:
-    """All rows of our tables, as JSON objects, in an order of their own."""
+    """All rows of our tables, as JSON objects."""
     with psycopg.connect(superuser_url) as connection:
         tables = connection.execute(
             "select tablename from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'"
         ).fetchall()
         return {
-            table: [
-                row[0]
-                for row in connection.execute(f"select to_jsonb(t) from {table} t order by to_jsonb(t)::text")
-            ]
+            table: [row[0] for row in connection.execute(f"select to_jsonb(t) from {table} t")]
             for (table,) in tables
         }

@@ -8,8 +8,7 @@ insert into upstream_keys (tenant_id, id, label, ciphertext, fingerprint, last_f
 values (%(tenant)s, %(account)s, 'main', '\x03', '\x04', '1234', true);
 insert into account_looks (tenant_id, upstream_key_id, looked_at) values (%(tenant)s, %(account)s, now());
 insert into account_balances (tenant_id, upstream_key_id, amount, read_at)
-values (%(tenant)s, %(account)s, 41.5, now())
-on conflict (tenant_id, upstream_key_id) do update set amount = excluded.amount, read_at = excluded.read_at;
+values (%(tenant)s, %(account)s, 41.5, now());
 insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amount)
 values (%(tenant)s, %(account)s, now(), now(), 41.5);
 insert into account_health (tenant_id, upstream_key_id, status, since, problems)
@@ -67,7 +66,6 @@ values (%(tenant)s, %(webhook)s, 'https://hooks.example/', '{*}', '\x07');
 insert into events (tenant_id, id, position, type, rental_id, actor, data)
 select %(tenant)s, gen_random_uuid(), n, 'rental.created', rental, 'worker', '{}' from cases;
 insert into event_heads (tenant_id, position) select %(tenant)s, max(position) from events;
-delete from webhook_deliveries;
 insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, event_type, rental_id, position, status,
     attempts)
 select %(tenant)s, gen_random_uuid(), %(webhook)s, id, type, rental_id, position,

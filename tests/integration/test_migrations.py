@@ -8,13 +8,16 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import alembic.command
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
+import migrations
 from app import migrate
 from app.database import Access, Database
 from app.messages import repository as messages
@@ -76,10 +79,62 @@ def test_from_the_first_schema_no_row_is_lost(at_the_first_schema: DatabaseUrls,
     superuser_url = superuser_of(postgres, at_the_first_schema.app)
     before = first_schema.rows(superuser_url)
     migrate.upgrade(at_the_first_schema.owner)
-    after = first_schema.rows(superuser_url)
-    for table, rows in before.items():
-        kept = [{name: row[name] for name in rows[0]} for row in after[table]]
-        assert kept == rows, table
+    assert first_schema.lost(before, first_schema.rows(superuser_url)) == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "lost"),
+    [
+        ("alter table operations add column attempt integer not null default 1", set()),
+        ("delete from messages", {"messages"}),
+        ("delete from spending_holds where state = 'held'", {"spending_holds"}),
+        ("update operations set state = 'failed' where state = 'unknown'", {"operations"}),
+        ("update operations set request = request - 'orders' where kind = 'prolong'", {"operations"}),
+        ("alter table rentals drop column metadata", {"rentals"}),
+        ("drop table account_health", {"account_health"}),
+    ],
+)
+def test_a_migration_that_loses_something_would_be_found(
+    at_the_first_schema: DatabaseUrls, postgres: str, tmp_path: Path, statement: str, lost: set[str]
+) -> None:
+    superuser_url = superuser_of(postgres, at_the_first_schema.app)
+    before = first_schema.rows(superuser_url)
+    upgrade_further(at_the_first_schema, tmp_path, f"with every_row(*TABLES): op.execute({statement!r})")
+    assert set(first_schema.lost(before, first_schema.rows(superuser_url))) == lost
+
+
+def test_a_migration_that_row_level_security_keeps_from_rows_fails(
+    at_the_first_schema: DatabaseUrls, tmp_path: Path
+) -> None:
+    with pytest.raises(DBAPIError, match="row-level security"):
+        upgrade_further(at_the_first_schema, tmp_path, "op.execute('update operations set step = 1')")
+
+
+def upgrade_further(urls: DatabaseUrls, folder: Path, body: str) -> None:
+    """Run a migration that is made up, after the newest one."""
+    further = Path(folder, "further.py")
+    further.write_text(
+        "from alembic import op\n"
+        "from migrations.row_level_security import every_row\n"
+        "TABLES = ('operations', 'messages', 'spending_holds')\n"
+        f"revision, down_revision = 'further', {migrate.head()!r}\n"
+        f"def upgrade():\n    {body}\n"
+    )
+    config = migrate.config(urls.owner)
+    config.set_main_option("version_locations", f"{Path(migrations.__file__).parent / 'versions'}\n{folder}")
+    config.set_main_option("path_separator", "newline")
+    alembic.command.upgrade(config, "head")
+
+
+def test_no_table_of_ours_has_a_trigger_and_none_of_the_librarys_announces(superuser_url: str) -> None:
+    """Whoever writes a row announces it, and queues what follows; see app/events."""
+    with psycopg.connect(superuser_url) as connection:
+        found = connection.execute(
+            "select t.tgrelid::regclass::text, t.tgname, p.prosrc from pg_trigger t"
+            " join pg_proc p on p.oid = t.tgfoid where not t.tgisinternal"
+        ).fetchall()
+    assert [(table, name) for table, name, _ in found if not table.startswith("jobs.")] == []
+    assert [(table, name) for table, name, source in found if "notify" in source] == []
 
 
 def test_from_the_first_schema_everything_can_be_read(at_the_first_schema: DatabaseUrls) -> None:
