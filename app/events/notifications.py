@@ -48,7 +48,7 @@ _NOTIFY = ClosingWrite(
 
 def notify(connection: AsyncConnection, *topics: UUID) -> None:
     """Announce with the commit that there is news of tenants, rentals, upstream keys or TOLD. Whatever
-    changes a row that an answer or a waiting request may have read calls this in the same transaction.
+    changes a rental, one of its orders or a message does so in the same transaction, or emits an event of it.
     """
     at_commit(connection, _NOTIFY, {"topics": [str(topic) for topic in topics]})
 

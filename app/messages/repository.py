@@ -83,7 +83,6 @@ async def _insert(
         occurrence=sighting.occurrence,
     )
     row = (await connection.execute(statement.returning(messages))).one()
-    notify(connection, rental_id)
     data = _message(row).model_dump(mode="json")
     events.emit(connection, caller, EventType.SMS_RECEIVED, data, rental_id=rental_id)
 

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
-from app.events.notifications import notify
 from app.events.types import EventType
 from app.rentals import repository
 from app.rentals.models import rentals
@@ -59,5 +58,4 @@ async def tell(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) ->
         .values(expiring_told_at=_notice())
     )
     if told.rowcount:
-        notify(connection, rental_id)
         await repository.announce(connection, background(tenant_id), EventType.RENTAL_EXPIRING, rental_id)

@@ -111,7 +111,6 @@ async def failed(connection: AsyncConnection, operation: Operation, _error: Rent
         .values(status="failed", pending_operation_id=None, changed_at=sa.func.clock_timestamp())
     )
     if result.rowcount:
-        notify(connection, operation.rental_id)
         await repository.announce(connection, operation.caller, EventType.RENTAL_FAILED, operation.rental_id)
 
 

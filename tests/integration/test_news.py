@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 import psycopg
 
-from app.events.notifications import CHANNEL
+from app.database import WORKER, Database
+from app.events.notifications import CHANNEL, notify
 from app.sandbox.faults import FaultKind
+from app.wiring import DatabaseUrls
 from tests.balance_server import BalanceServer, Reply
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_late_orders import given_up, order_from_elsewhere
@@ -59,7 +63,7 @@ def witnessed(superuser_url: str) -> Iterator[Changes]:
         changes = Changes(0, [])
         yield changes
         transaction, open_ones = "", dict[str, str]()
-        for notice in connection.notifies(timeout=1):
+        for notice in connection.notifies(timeout=0.5):
             if notice.channel == CHANNEL:
                 for topic in notice.payload.split():
                     open_ones.pop(topic, None)
@@ -86,6 +90,27 @@ async def unhappy(house: House) -> None:
     house.sandbox.world.age(20 * 86_400)
     for _ in range(4):
         await house.look()
+
+
+def test_what_is_announced_comes_with_the_commit_and_once(
+    database_urls: DatabaseUrls, superuser_url: str
+) -> None:
+    async def scenario() -> None:
+        database = Database(database_urls.app)
+        with contextlib.suppress(ZeroDivisionError):
+            async with database.transaction(WORKER) as connection:
+                notify(connection, UUID(int=70))
+                raise ZeroDivisionError
+        async with database.transaction(WORKER) as connection:
+            notify(connection, UUID(int=71), UUID(int=72))
+            notify(connection, UUID(int=71))
+        await database.aclose()
+
+    with psycopg.connect(superuser_url, autocommit=True) as listening:
+        listening.execute(f"listen {CHANNEL}")
+        asyncio.run(scenario())
+        told = [notice.payload for notice in listening.notifies(timeout=0.5)]
+    assert told == [str(UUID(int=71)), str(UUID(int=72))]
 
 
 def test_no_change_is_silent(open_house: OpenHouse, superuser_url: str) -> None:
