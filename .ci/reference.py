@@ -42,11 +42,12 @@ def _operation(document: dict[str, Any], name: str, operation: dict[str, Any]) -
     for content in operation.get("requestBody", {}).get("content", {}).values():
         yield f"\nBody:\n\n{_json(content['example'])}"
     errors = []
-    for status, answer in operation["responses"].items():
+    for status, found in operation["responses"].items():
+        answer = _resolved(found, document)
         for content in answer.get("content", {}).values():
             if "examples" in content:
                 errors += [
-                    f"| {status} | `{code}` | {example['summary']} |"
+                    f"| {status} | `{code}` | {_resolved(example, document)['summary']} |"
                     for code, example in content["examples"].items()
                 ]
             elif "example" in content:

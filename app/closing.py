@@ -7,7 +7,7 @@ same order, so that no two transactions ever wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, LiteralString
@@ -27,15 +27,23 @@ class Rank(IntEnum):
     SPENDING = 3
     AUDIT = 4
     EVENTS = 5
-    LANE = 6
+    DELIVERIES = 6
+    LANE = 7
+    NEWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ClosingWrite:
-    """A statement that is run with the commit; `sql` is as psycopg takes it, with `%(name)s` for values."""
+    """A statement that is run with the commit.
+
+    Attributes:
+        sql: as psycopg takes it, with `%(name)s` for values.
+        gathers: whether it runs once however often it was postponed: its values are lists, which are joined.
+    """
 
     rank: Rank
     sql: LiteralString
+    gathers: bool = False
 
 
 def begin(connection: AsyncConnection) -> None:
@@ -60,6 +68,21 @@ async def commit(connection: AsyncConnection) -> None:
             await driver.execute("commit")
             return
         async with in_one_piece(driver):
-            for write, values in sorted(postponed, key=lambda one: one[0].rank):
+            for write, values in sorted(_gathered(postponed), key=lambda one: one[0].rank):
                 await driver.execute(write.sql, values)
             await driver.execute("commit")
+
+
+def _gathered(
+    postponed: Iterable[tuple[ClosingWrite, Mapping[str, Any]]],
+) -> Iterator[tuple[ClosingWrite, Mapping[str, Any]]]:
+    """What was postponed, with one of each write that gathers."""
+    lists: dict[ClosingWrite, dict[str, list[Any]]] = {}
+    for write, values in postponed:
+        if not write.gathers:
+            yield write, values
+            continue
+        joined = lists.setdefault(write, {})
+        for name, items in values.items():
+            joined.setdefault(name, []).extend(items)
+    yield from lists.items()

@@ -22,11 +22,19 @@ from app.errors import RentgateError
 PREPARING = 0x70726570
 """The number of the advisory lock under which the embedded server is prepared ("prep")."""
 
+CONNECT_SECONDS = 2
+
 EMBEDDED_DATABASE, EMBEDDED_OWNER, EMBEDDED_LOGIN = "rentgate", "rentgate_owner", "rentgate"
+
+UNKNOWN_REVISION = (
+    "The database is at the unknown revision {found}, made by an unreleased version: remove the data folder,"
+    " or restore it with that version."
+)
+"""What is said of a database that no migration of this code leads on from."""
 
 
 class MigrationRefused(RentgateError):
-    """The database user may not do what migrating needs."""
+    """The database is not one that this version can migrate, or its user may not do what migrating needs."""
 
     title = "The database can't be migrated"
 
@@ -132,14 +140,55 @@ def head() -> str:
     return found
 
 
+@cache
+def revisions() -> frozenset[str]:
+    """All revisions that this code knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
+
+
+def mismatch(found: str | None) -> str | None:
+    """Why a database at this revision does not do, and what to do about it; None if it does."""
+    if found is not None and found not in revisions():
+        return UNKNOWN_REVISION.format(found=found)
+    if found != head():
+        return f"The database is at migration {found}, this release needs {head()}: run `rentgate migrate`."
+    return None
+
+
+def refuse_unknown(*found: str) -> None:
+    """Refuse a database that stands where no migration of this code leads on from.
+
+    Raises:
+        MigrationRefused: one of these revisions is unknown.
+    """
+    for revision in found:
+        if revision not in revisions():
+            raise MigrationRefused(UNKNOWN_REVISION.format(found=revision))
+
+
+def refuse_unknown_at(url: str) -> None:
+    """Refuse a database at an unknown revision before anything is asked of it in the gateway's name. One that
+    is away or not migrated is let pass: it may come, and whoever uses it until then says so.
+
+    Raises:
+        MigrationRefused: its revision is unknown.
+    """
+    try:
+        with psycopg.connect(_libpq(url), connect_timeout=CONNECT_SECONDS) as connection:
+            connection.execute("select set_config('role', %s, true)", [Role.APP.value])
+            found = connection.execute("select version_num from alembic_version").fetchall()
+    except psycopg.Error:
+        return
+    refuse_unknown(*(row[0] for row in found))
+
+
 def upgrade(owner_url: str, revision: str = "head") -> None:
-    """Bring the database to a revision; safe to call from several processes at once."""
+    """Bring the database to a revision; safe to call from several processes at once.
+
+    Raises:
+        MigrationRefused: the database is at a revision that this code doesn't know.
+    """
     alembic.command.upgrade(config(owner_url), revision)
-
-
-def downgrade(owner_url: str, revision: str = "base") -> None:
-    """Take the database back to a revision."""
-    alembic.command.downgrade(config(owner_url), revision)
 
 
 def sync_engine(url: str) -> sa.Engine:

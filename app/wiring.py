@@ -114,9 +114,14 @@ class Services:
 
 @asynccontextmanager
 async def database_urls(settings: Settings) -> AsyncIterator[DatabaseUrls]:
-    """The database that the settings name; without one, the embedded server, started, and migrated."""
+    """The database that the settings name; without one, the embedded server, started, and migrated.
+
+    Raises:
+        MigrationRefused: the database is at a revision that this code doesn't know.
+    """
     if settings.database_url is not None:
         app_url = settings.database_url.get_secret_value()
+        await asyncio.to_thread(migrate.refuse_unknown_at, app_url)
         owner = settings.database_owner_url
         yield DatabaseUrls(app_url, owner.get_secret_value() if owner is not None else app_url)
         return
@@ -134,7 +139,7 @@ def migrate_database(urls: DatabaseUrls) -> None:
     """Make the roles and bring the database to the newest migration.
 
     Raises:
-        MigrationRefused: the owner may not make the roles.
+        MigrationRefused: the owner may not make the roles, or the database's revision is unknown.
     """
     migrate.prepare_roles(urls.owner, make_url(urls.app).username or "")
     migrate.upgrade(urls.owner)

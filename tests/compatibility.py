@@ -6,10 +6,55 @@ ignore what they don't know, which is also what the document promises.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Document = Mapping[str, Any]
+
+CHECKED_IN = "openapi/openapi.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the document of a checkout was compared with, in words, and each change that breaks a caller."""
+
+    against: str
+    breaking: tuple[str, ...]
+
+
+def compared_with_last_release(checkout: Path) -> Comparison:
+    """The checked-in document of a git checkout, compared with that of the last tag before its HEAD.
+
+    Raises:
+        subprocess.CalledProcessError: git failed, such as because the tag has no document.
+    """
+    tag = _last_tag(checkout)
+    if tag is None:
+        return Comparison("nothing: no release is tagged", ())
+    released = json.loads(_git(checkout, "show", f"{tag}:./{CHECKED_IN}"))
+    present = json.loads((checkout / CHECKED_IN).read_text())
+    return Comparison(tag, tuple(breaking_changes(released, present)))
+
+
+def _last_tag(checkout: Path) -> str | None:
+    """The last tag before HEAD; None without one, or in what is no git checkout, such as an archive."""
+    if not (checkout / ".git").exists() or not _git(checkout, "tag", "--list"):
+        return None
+    if not _git(checkout, "tag", "--list", "--merged", "HEAD"):
+        return None
+    return _git(checkout, "describe", "--tags", "--abbrev=0").strip()
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    """What git says of a checkout, whoever owns it, and also from within a git hook."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "safe.directory=*", "-C", str(checkout), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def breaking_changes(old: Document, new: Document) -> list[str]:
@@ -61,10 +106,11 @@ def _answers(where: str, before: Document, after: Document, old: Document, new: 
         if status not in after["responses"]:
             if status[0] == "2":
                 yield f"{where} answers {status} no more"
-        elif _json(answer):
-            yield from _widened(
-                f"{where} {status}", _json(answer), _json(after["responses"][status]), old, new
-            )
+            continue
+        was = _json(resolved(answer, old))
+        if was:
+            now = _json(resolved(after["responses"][status], new))
+            yield from _widened(f"{where} {status}", was, now, old, new)
 
 
 def _narrowed(where: str, before: Document, after: Document, old: Document, new: Document) -> Iterator[str]:

@@ -13,8 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import account_looks, workers
-from app.events.notifications import CHANNEL, TOLD, announce
+from app.accounts.models import account_balances, account_looks, workers
+from app.events.notifications import CHANNEL, TOLD, notify
 from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
@@ -56,10 +56,10 @@ _HELD = Statement(
 
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
-    """Have a new account looked at from now on."""
-    await connection.execute(
-        account_looks.insert().values(tenant_id=tenant_id, upstream_key_id=upstream_key_id)
-    )
+    """Have a new account looked at, and its balance read, from now on."""
+    account = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id}
+    await connection.execute(account_looks.insert().values(account))
+    await connection.execute(account_balances.insert().values(account))
 
 
 async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -78,7 +78,7 @@ async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id
         .where(*_this(tenant_id, upstream_key_id))
         .values(due_at=_now(), next_at=_now(), at_once=True)
     )
-    await announce(connection, upstream_key_id, TOLD)
+    notify(connection, upstream_key_id, TOLD)
 
 
 async def want(
@@ -96,7 +96,7 @@ async def want(
             next_at=sa.func.least(account_looks.c.next_at, soon),
         )
     )
-    await announce(connection, upstream_key_id, TOLD)
+    notify(connection, upstream_key_id, TOLD)
 
 
 async def ask(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, seconds: float) -> None:
@@ -106,7 +106,7 @@ async def ask(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUI
         .where(*_this(tenant_id, upstream_key_id))
         .values(asked_until=_now() + timedelta(seconds=seconds))
     )
-    await announce(connection, upstream_key_id, TOLD)
+    notify(connection, upstream_key_id, TOLD)
 
 
 async def ask_no_more(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -208,7 +208,7 @@ async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_ke
             archive_read_at=None,
         )
     )
-    await announce(connection, upstream_key_id, TOLD)
+    notify(connection, upstream_key_id, TOLD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ EXAMPLES: dict[str, Any] = {
     "PlatformKeyList": _listed(_PLATFORM_KEY),
     "PlatformKeyRequest": {"name": "key vault", "scopes": ["vault:write"]},
     "ProlongRequest": {"period": {"unit": "week", "count": 1}, "max_price": "12.00"},
-    "Readiness": {"status": "ready", "migration": "0017"},
+    "Readiness": {"status": "ready", "migration": "schema_0001"},
     "Rental": _RENTAL,
     "RentalChange": {
         "metadata": {"team": "checkout"},

@@ -12,7 +12,7 @@ from app.api.responses import answers
 from app.api.wired import Wired
 from app.database import Access, Role
 from app.errors import DatabaseUnavailable, NotReady, VaultUnavailable
-from app.migrate import head
+from app.migrate import head, mismatch
 from app.vault.cipher import VaultKeyUnusable
 
 router = APIRouter(tags=["about"])
@@ -44,19 +44,16 @@ async def healthz() -> Health:
 )
 async def readyz(services: Wired) -> Readiness:
     """Whether the database answers, is migrated to what this release needs, and the vault opens."""
-    found, needed = await services.database.revision(), await asyncio.to_thread(head)
-    if found != needed:
-        raise NotReady(
-            f"The database is at migration {found}, this release needs {needed}: run `rentgate migrate`.",
-            retry_after=5,
-        )
+    found = await services.database.revision()
+    if wrong := await asyncio.to_thread(mismatch, found):
+        raise NotReady(wrong, retry_after=5)
     try:
         await services.keyring.make_ready(services.database)
         async with services.database.transaction(Access(Role.APP)) as connection:
             await services.keyring.unlock(connection)
     except (VaultKeyUnusable, VaultUnavailable) as error:
         raise NotReady(f"The vault can't be opened. {error.detail}") from None
-    return Readiness(migration=needed)
+    return Readiness(migration=head())
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)

@@ -30,7 +30,8 @@ HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
 LONGEST_KEY = 255
 
 _SECRETS = frozenset({"token", "secret"})
-_NEVER_REMEMBERED = frozenset({401, 408, 429})
+NEVER_REMEMBERED = frozenset({401, 408, 429})
+"""Statuses of answers that are given anew each time."""
 _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_key_in_use"})
 """Codes of 4xx answers that tell of the moment rather than of the request."""
 
@@ -165,7 +166,7 @@ async def _release(request: Request) -> None:
 
 
 def _to_remember(status: int, code: str | None) -> bool:
-    if code in _PASSING or status in _NEVER_REMEMBERED:
+    if code in _PASSING or status in NEVER_REMEMBERED:
         return False
     return 200 <= status < 300 or 400 <= status < 500 or code == "upstream_error"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -11,7 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from app.api.auth import Require
+from app.api.components import shared
 from app.api.examples import EXAMPLES
+from app.api.idempotency import NEVER_REMEMBERED, REPLAYED
+from app.api.layout import laid_out
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.responses import PROBLEM, answers
 from app.errors import InternalError
@@ -47,7 +49,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def rendered(app: FastAPI) -> str:
     """The document as it is checked in."""
-    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+    return laid_out(document(app))
 
 
 PARAMETERS = {
@@ -144,7 +146,7 @@ def install(app: FastAPI, routes: Iterable[BaseRoute]) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(make(), guards)
+            app.openapi_schema = shared(_untitled(_completed(make(), guards)))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -210,6 +212,22 @@ def _completed(made: dict[str, Any], guards: Mapping[tuple[str, str], Require | 
     return made
 
 
+def _untitled(node: Any) -> Any:
+    """The document without the titles that only say a field's name again, in other letters."""
+    if isinstance(node, list):
+        return [_untitled(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _untitled(value) for key, value in node.items()}
+    named = list(node["properties"].items()) if isinstance(node.get("properties"), dict) else []
+    if {"in", "name", "schema"} <= node.keys():
+        named.append((node["name"], node["schema"]))
+    for name, schema in named:
+        if isinstance(schema, dict) and schema.get("title") == name.title().replace("_", " "):
+            del schema["title"]
+    return node
+
+
 def _complete_components(components: dict[str, Any]) -> None:
     schemas = components["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -227,8 +245,8 @@ def _complete_answers(method: str, answers: dict[str, Any]) -> None:
         names = ["X-Request-ID"]
         if status[0] in "24":
             names += ["RateLimit", "RateLimit-Policy"]
-        if method in ("post", "delete"):
-            names.append("Idempotency-Replayed")
+        if method in ("post", "delete") and status not in map(str, NEVER_REMEMBERED):
+            names.append(REPLAYED)
         if status == "201":
             names.append("Location")
         if "304" in answers and status in ("200", "304"):

@@ -16,7 +16,7 @@ from app.api.windows import Windows
 from app.cli.terminal import out
 from app.database import WORKER, Access, Role
 from app.errors import DatabaseUnavailable, NotReady, RentgateError, UpstreamBadResponse
-from app.migrate import head
+from app.migrate import MigrationRefused, mismatch
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import Services, database_urls, services, token_issuer
@@ -31,6 +31,7 @@ def doctor() -> None:
 
 
 REMEDIES = {
+    "migrations": 'See "Upgrading" in docs/running.md.',
     "database": "Check host, port, user and password in RENTGATE_DATABASE_URL, and that Postgres runs there.",
     "upstream": "Check RENTGATE_UPSTREAM_URL, and that this machine reaches it.",
     "accounts": "See `rentgate top` for which and what, and read one of them with `rentgate probe`.",
@@ -64,6 +65,9 @@ async def _examine(settings: Settings) -> bool:
                 except RentgateError as error:
                     good = False
                     _say(name, error.detail, remedy=REMEDIES.get(name, error.remedy))
+    except MigrationRefused as error:
+        good = False
+        _say("migrations", error.detail, remedy=REMEDIES["migrations"])
     except RentgateError as error:
         good = False
         _say("settings", error.detail, remedy=error.remedy or "See .env.example for every setting.")
@@ -90,8 +94,8 @@ async def _database(built: Services) -> str:
 
 async def _migrations(built: Services) -> str:
     found = await built.database.revision()
-    if found != head():
-        raise NotReady(f"The database is at {found}, this release needs {head()}: run `rentgate migrate`.")
+    if wrong := mismatch(found):
+        raise NotReady(wrong)
     return f"at {found}, the newest"
 
 

@@ -14,7 +14,7 @@ import typer
 import uvicorn
 
 from app.api.openapi import rendered
-from app.cli.servers import GRACE_SECONDS, bound, run_to_end, server, stop_on_signals
+from app.cli.servers import GRACE_SECONDS, bound, held, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
 from app.main import WORKER_SWITCH, close_waiting, create_app
 from app.migrate import head
@@ -41,10 +41,15 @@ def serve(
     listener = bound(host, port)
     configure_logging(settings.log_level)
     warn_of_local_vault_key(settings)
-    if workers == 1:
-        run_to_end(_serve(settings, listener, with_worker=not no_worker))
-        return
-    listener.close()
+    with held(database_urls(settings)):  # one that is refused is better said in words than by each process
+        if workers == 1:
+            run_to_end(_serve(settings, listener, with_worker=not no_worker))
+            return
+        listener.close()
+        _serve_with(workers, host, port, no_worker=no_worker)
+
+
+def _serve_with(workers: int, host: str, port: int, *, no_worker: bool) -> None:
     if no_worker:
         os.environ[WORKER_SWITCH] = "1"
     uvicorn.run(

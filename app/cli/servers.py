@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import uvicorn
@@ -72,6 +73,25 @@ def stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+
+
+@contextlib.contextmanager
+def held(resource: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Hold something that is entered asynchronously around work that runs event loops of its own."""
+    with asyncio.Runner() as runner:
+        entered = runner.run(_entered(resource))
+        try:
+            yield entered
+        finally:
+            runner.run(_left(resource))
+
+
+async def _entered(resource: AbstractAsyncContextManager[T]) -> T:
+    return await resource.__aenter__()
+
+
+async def _left(resource: AbstractAsyncContextManager[Any]) -> None:
+    await resource.__aexit__(None, None, None)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

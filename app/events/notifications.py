@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import psycopg
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.closing import ClosingWrite, Rank, at_commit
 
 CHANNEL = "rentgate"
 """What is announced on: the ids of what there is news of, be it a tenant, a rental or an upstream key."""
@@ -37,12 +38,19 @@ TOLD = UUID(int=1)
 QUEUED = UUID(int=2)
 """The topic of who delivers webhooks: there are further deliveries."""
 
-_ANNOUNCE = sa.text(f"select pg_notify('{CHANNEL}', :topics)")
+_NOTIFY = ClosingWrite(
+    Rank.NEWS,
+    f"select pg_notify('{CHANNEL}', topic) from unnest(%(topics)s::text[]) topic",  # noqa: S608 - our own words
+    gathers=True,
+)
+"""One notification for each topic, however often a transaction names it: Postgres drops what is equal."""
 
 
-async def announce(connection: AsyncConnection, *topics: UUID) -> None:
-    """Say, when the transaction commits, that there is news of tenants, rentals, upstream keys or TOLD."""
-    await connection.execute(_ANNOUNCE, {"topics": " ".join(map(str, topics))})
+def notify(connection: AsyncConnection, *topics: UUID) -> None:
+    """Announce with the commit that there is news of tenants, rentals, upstream keys or TOLD. Whatever
+    changes a rental, one of its orders or a message does so in the same transaction, or emits an event of it.
+    """
+    at_commit(connection, _NOTIFY, {"topics": [str(topic) for topic in topics]})
 
 
 class Subscription:

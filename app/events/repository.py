@@ -16,7 +16,8 @@ from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
 from app.errors import CursorExpired
 from app.events.models import event_heads, events
-from app.events.notifications import CHANNEL
+from app.events.notifications import notify
+from app.events.queueing import DELIVERIES, JOBS
 from app.events.types import EventType
 from app.telemetry import traces
 
@@ -24,21 +25,26 @@ Row = sa.Row[*tuple[Any, ...]]
 
 _INSERT = ClosingWrite(
     Rank.EVENTS,
-    """
+    f"""
     with head as (
         insert into event_heads as h (tenant_id, position) values (%(tenant_id)s, 1)
         on conflict (tenant_id) do update set position = h.position + 1
         returning position
-    )
-    insert into events (tenant_id, id, position, type, rental_id, actor, data, traceparent)
-    select %(tenant_id)s, %(id)s, position,
-        %(type)s, %(rental_id)s::uuid, %(actor)s, %(data)s, %(traceparent)s
-    from head
-    returning pg_notify(%(channel)s, %(topics)s)
-    """,
+    ),
+    event as (
+        insert into events (tenant_id, id, position, type, rental_id, actor, data, traceparent)
+        select %(tenant_id)s, %(id)s, position,
+            %(type)s, %(rental_id)s::uuid, %(actor)s, %(data)s, %(traceparent)s
+        from head
+        returning tenant_id, id, position, type, rental_id
+    ),
+    {DELIVERIES}, {JOBS}
+    """,  # noqa: S608 - put together of our own words
 )
-"""Gives the event the tenant's next position. The head's row stays locked until the commit, so positions are
-given in the order of commit, and a reader who follows them never misses one that commits late."""
+"""Gives the event the tenant's next position, and queues its deliveries. The head's row stays locked until
+the commit, so positions are given in the order of commit, and a reader who follows them never misses one that
+commits late.
+"""
 
 
 def emit(
@@ -49,7 +55,11 @@ def emit(
     *,
     rental_id: UUID | None = None,
 ) -> None:
-    """Write an event with the commit of the change; `data` is JSON as a caller would read it."""
+    """Write an event with the commit of the change, queue its deliveries, and announce it.
+
+    Args:
+        data: JSON as a caller would read it.
+    """
     row = {
         "tenant_id": caller.tenant_id,
         "id": new_id(),
@@ -58,10 +68,9 @@ def emit(
         "actor": caller.actor,
         "data": Jsonb(dict(data)),
         "traceparent": traces.headers().get(traces.TRACEPARENT),
-        "channel": CHANNEL,
-        "topics": str(caller.tenant_id) if rental_id is None else f"{caller.tenant_id} {rental_id}",
     }
     at_commit(connection, _INSERT, row)
+    notify(connection, caller.tenant_id, *([] if rental_id is None else [rental_id]))
 
 
 async def of_rental(

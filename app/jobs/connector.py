@@ -71,7 +71,7 @@ class Connector(BaseAsyncConnector):
         return await self._run(query, arguments)
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        """Tell of jobs that were deferred, as our own triggers announce them on our own channel."""
+        """Tell of jobs that were deferred, which who defers them announces on our own channel."""
         news = asyncio.Event()
 
         def hear(topic: UUID | None) -> None:

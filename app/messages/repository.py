@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.audit.caller import Caller
 from app.database import new_id
 from app.events import repository as events
+from app.events.notifications import notify
 from app.events.types import EventType
 from app.messages import schemas
 from app.messages.deduplication import OTHER, RENTED, Sighting
@@ -61,6 +62,7 @@ async def keep(
                 )
                 .values(scope=RENTED, rented_position=last_position)
             )
+            notify(connection, rental_id)
     return last_position
 
 

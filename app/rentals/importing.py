@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
 from app.database import new_id
+from app.events.notifications import notify
 from app.events.types import EventType
 from app.rentals import intake, repository
 from app.rentals.models import rentals, upstream_orders
@@ -163,4 +164,5 @@ async def _new_rental(
             metadata={},
         )
     )
+    notify(connection, rental_id)
     return rental_id

@@ -166,11 +166,7 @@ async def refresh_rental(
     orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
     changed = _differences(rental, _rental_values(rental, orders, first))
     if changed:
-        await connection.execute(
-            rentals.update()
-            .where(rentals.c.tenant_id == caller.tenant_id, rentals.c.id == rental_id)
-            .values(**changed)
-        )
+        await repository.store(connection, caller.tenant_id, rental_id, **changed)
     for event_type in [event] if event else _events(rental, changed, prolonged=prolonged):
         await repository.announce(connection, caller, event_type, rental_id)
 

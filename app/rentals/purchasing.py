@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import RentgateError
+from app.events.notifications import notify
 from app.events.types import EventType
 from app.operations.operation import Operation
 from app.queries import Answer, Query, Statement, run, run_together
@@ -83,6 +84,7 @@ async def bought(connection: AsyncConnection, operation: Operation, orders: Sequ
         for order in orders
     ]
     await run_together(connection, Query(_SAVE_BOUGHT, _wanted(operation) | told, _inserted), *saving_orders)
+    notify(connection, operation.rental_id)
 
 
 async def done(connection: AsyncConnection, operation: Operation, event: EventType | None) -> Rental:
@@ -96,6 +98,7 @@ async def pending(connection: AsyncConnection, operation: Operation) -> None:
     """The outcome is open: the caller gets a pending rental to look at."""
     values = _wanted(operation) | {"pending_operation_id": operation.id}
     inserted = await run(connection, Query(_SAVE_PENDING, values, _inserted))
+    notify(connection, operation.rental_id)
     if inserted:
         await repository.announce(connection, operation.caller, EventType.RENTAL_PENDING, operation.rental_id)
 

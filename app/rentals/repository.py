@@ -18,6 +18,7 @@ from app.accounts.models import account_looks
 from app.audit.caller import Caller
 from app.errors import OperationPending, RentalNotFound
 from app.events import repository as events
+from app.events.notifications import notify
 from app.events.types import EventType
 from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import schemas
@@ -171,19 +172,16 @@ async def locked(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) 
 
 
 async def update(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
-    """Change a rental's row, noting when."""
-    await connection.execute(
-        rentals.update()
-        .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
-        .values(changed_at=sa.func.clock_timestamp(), **values)
-    )
+    """Change a rental's row after a call that changed the rental: lists asked for before are outdated."""
+    await store(connection, tenant_id, rental_id, changed_at=sa.func.clock_timestamp(), **values)
 
 
-async def describe(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
-    """Replace what the caller noted on a rental; nothing that the upstream knows is changed."""
+async def store(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
+    """Change a rental's row, to what the upstream showed or to what its caller notes on it."""
     await connection.execute(
         rentals.update().where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id).values(**values)
     )
+    notify(connection, rental_id)
 
 
 async def reserve(
@@ -208,6 +206,7 @@ async def reserve(
     )
     if not result.rowcount:
         raise OperationPending(retry_after=5)
+    notify(connection, rental_id)
 
 
 async def orders_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> Sequence[Any]:
@@ -324,29 +323,37 @@ async def unclaimed(
     return (await connection.execute(query)).all()
 
 
+_NOT_SHOWN = {"missed_looks"}
+"""Columns of an order that no answer shows, and that change with many a look."""
+
+
 @cache
 def _save_order(names: tuple[str, ...]) -> Statement:
-    """The statement that inserts an order's row or changes these columns of it."""
+    """The statement that inserts an order's row or changes these columns of it, and gives its rental."""
     statement = insert(upstream_orders)
     changed = {name: statement.excluded[name] for name in names}
     key = [column.name for column in upstream_orders.primary_key]
     return Statement(
-        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed),
+        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed).returning(
+            upstream_orders.c.rental_id
+        ),
         columns=(*key, *names),
     )
 
 
-def saving_order(tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any) -> Query[None]:
-    """Insert or change an order's row."""
+def saving_order(tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any) -> Query[UUID | None]:
+    """Insert or change an order's row; gives the rental that it belongs to, of which there is news then."""
     order = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "upstream_order_id": order_id}
-    return Query(_save_order(tuple(values)), order | values, lambda _: None)
+    return Query(_save_order(tuple(values)), order | values, lambda answer: answer.row.rental_id)
 
 
 async def save_order(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any
 ) -> None:
-    """As `saving_order`, alone."""
-    await run(connection, saving_order(tenant_id, upstream_key_id, order_id, **values))
+    """As `saving_order`, alone, and announces the news."""
+    rental_id = await run(connection, saving_order(tenant_id, upstream_key_id, order_id, **values))
+    if rental_id is not None and values.keys() - _NOT_SHOWN:
+        notify(connection, rental_id)
 
 
 async def outdate_ends(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> None:
@@ -356,6 +363,7 @@ async def outdate_ends(connection: AsyncConnection, tenant_id: UUID, rental_id: 
         .where(upstream_orders.c.tenant_id == tenant_id, upstream_orders.c.rental_id == rental_id)
         .values(end_outdated=True)
     )
+    notify(connection, rental_id)
 
 
 async def announce(

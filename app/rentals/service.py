@@ -229,7 +229,7 @@ class Rentals:
             if noted.get("auto_prolong") and rental.status not in repository.LIVING:
                 raise RentalNotActive
             if noted:
-                await repository.describe(connection, caller.tenant_id, rental_id, **noted)
+                await repository.store(connection, caller.tenant_id, rental_id, **noted)
                 audit.record(
                     connection, caller, "rental.update", target=rental_id, details={"changed": sorted(noted)}
                 )

@@ -21,7 +21,6 @@ from app.errors import (
 from app.messages import repository as messages
 from app.messages.deduplication import Sighting, sightings
 from app.rentals import message_reads, repository
-from app.rentals.models import rentals
 from app.sync.watch import Reading, Watch
 from app.upstream.client import News
 from app.upstream.wire import SmsLists
@@ -107,8 +106,4 @@ async def _keep(
     rental = await repository.locked(connection, tenant_id, rental_id)
     last = await messages.keep(connection, background(tenant_id), rental_id, rental.message_count, shown)
     if last != rental.message_count:
-        await connection.execute(
-            rentals.update()
-            .where(rentals.c.tenant_id == tenant_id, rentals.c.id == rental_id)
-            .values(message_count=last)
-        )
+        await repository.store(connection, tenant_id, rental_id, message_count=last)

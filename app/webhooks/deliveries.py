@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import new_id
 from app.errors import NotFound
+from app.events import queueing
 from app.events.models import events
 from app.webhooks.models import webhook_deliveries, webhooks
 from app.webhooks.sender import Answer
@@ -201,6 +202,8 @@ async def note(
             error=answer.error,
         )
     )
+    if done.rowcount and status == PENDING:
+        queueing.defer_for(connection, claimed.tenant_id, claimed.webhook_id, next_in or 0.0)
     return bool(done.rowcount)
 
 
@@ -239,6 +242,7 @@ async def add_test(
     }
     statement = webhook_deliveries.insert().values(values).returning(webhook_deliveries)
     row: Row = (await connection.execute(statement)).one()
+    queueing.defer(connection, tenant_id, webhook_id)
     return row
 
 
@@ -257,6 +261,7 @@ async def retry(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, 
     row: Row | None = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("There is no such delivery.")
+    queueing.defer(connection, tenant_id, webhook_id)
     return row
 
 
@@ -288,7 +293,9 @@ async def retry_since(connection: AsyncConnection, tenant_id: UUID, webhook_id: 
     )
     given = {"tenant_id": tenant_id, "webhook_id": webhook_id, "since": since}
     missed = await connection.execute(_MISSED, given)
-    return again.rowcount + missed.rowcount
+    if count := again.rowcount + missed.rowcount:
+        queueing.defer(connection, tenant_id, webhook_id)
+    return count
 
 
 async def delete_old(connection: AsyncConnection, kept: timedelta) -> None:

@@ -20,6 +20,7 @@ from app.audit.caller import background
 from app.database import WORKER, Access, Database, new_id
 from app.errors import RentgateError
 from app.events import repository as events
+from app.events.queueing import DELIVER
 from app.events.types import EventType
 from app.jobs.engine import Jobs
 from app.telemetry import Metrics, traces
@@ -28,9 +29,6 @@ from app.webhooks import deliveries, repository
 from app.webhooks.deliveries import Claimed, Endpoint
 from app.webhooks.retries import delay
 from app.webhooks.sender import Answer, Sender
-
-DELIVER = "deliver"
-"""The job of an endpoint that something is due to; a trigger of the deliveries' table defers it."""
 
 AT_ONCE_TO_ONE = 4
 """Attempts under way in a process to one endpoint."""

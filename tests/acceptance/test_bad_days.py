@@ -18,7 +18,7 @@ from app import migrate
 from app.postgres import EmbeddedPostgres
 from tests.acceptance.conftest import ADMIN_TOKEN, fresh_gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
-from tests.conftest import MakeDatabase
+from tests.conftest import MakeDatabase, superuser_of
 from tests.served import ServedSandbox
 
 
@@ -189,6 +189,21 @@ def test_before_the_migration_it_starts_and_says_what_to_do(
         migrate.upgrade(owner_url)
         eventually(lambda: admin.get("/readyz").status_code, lambda status: status == 200)
         ok(admin.get("/tenants"))
+
+
+def test_on_a_database_of_an_unreleased_version_it_is_not_ready(
+    make_database: MakeDatabase, postgres: str, tmp_path: Path, sandbox: ServedSandbox
+) -> None:
+    """Such as one that was restored while the gateway ran; at its start it refuses it."""
+    urls = make_database()
+    with (
+        running_gateway(tmp_path / "log", "--no-worker", **settings_for(urls.app, sandbox)) as gateway,
+        gateway.client() as client,
+        psycopg.connect(superuser_of(postgres, urls.app), autocommit=True) as connection,
+    ):
+        connection.execute("update alembic_version set version_num = '0020'")
+        told = problem(client.get("/readyz"), 503, "not_ready")["detail"]
+    assert "made by an unreleased version: remove the data folder, or restore it" in told
 
 
 def test_with_another_vault_key_it_is_not_ready(

@@ -16,15 +16,19 @@ from uuid import uuid4
 
 import httpx
 import psutil
+import psycopg
 from sqlalchemy.engine import make_url
 
 from app import migrate
+from app.postgres import EmbeddedPostgres
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.balance_server import BalanceServer
 from tests.conftest import PROJECT
 from tests.processes import done
 from tests.served import ServedSandbox
+
+REFUSED = "made by an unreleased version: remove the data folder, or restore it with that version"
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -108,6 +112,52 @@ def test_migrate_brings_an_empty_database_to_head(postgres: str, tmp_path: Path)
     done = rentgate("migrate", RENTGATE_DATABASE_URL=app_url, RENTGATE_DATABASE_OWNER_URL=owner_url)
     assert done.returncode == 0, done.stderr
     assert migrate.head() in done.stdout
+
+
+def at_revision(url: str, revision: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = %s", [revision])
+
+
+def test_a_database_of_an_unreleased_version_is_refused_in_words(
+    settings: dict[str, str], postgres: str
+) -> None:
+    at_revision(_as_superuser(postgres, settings), "0020")
+    owner = migrate.prepare_embedded(postgres, make_url(settings["RENTGATE_DATABASE_URL"]).database or "")[1]
+    for command in (
+        ("migrate",),
+        ("doctor",),
+        ("serve", "--port", "0"),
+        ("serve", "--port", "0", "--workers", "2"),
+        ("worker",),
+        ("tenant", "list"),
+        ("audit", "prune", "--before", "2020-01-01"),
+    ):
+        refused = rentgate(*command, **settings, RENTGATE_DATABASE_OWNER_URL=owner)
+        said = refused.stdout + refused.stderr
+        assert (refused.returncode, REFUSED in said) == (1, True), (command, said)
+        assert "Traceback" not in said, command
+
+
+def test_a_data_folder_of_an_unreleased_version_is_refused_in_words(tmp_path: Path) -> None:
+    embedded = {"RENTGATE_DATA_DIR": str(tmp_path / "data")}
+    assert rentgate("migrate", **embedded).returncode == 0
+    server = EmbeddedPostgres(tmp_path / "data")
+    try:
+        _, owner_url = migrate.prepare_embedded(server.start())
+        at_revision(owner_url, "0020")
+    finally:
+        server.stop()
+    for command in (
+        ("migrate",),
+        ("serve", "--port", "0"),
+        ("serve", "--port", "0", "--workers", "2"),
+        ("worker",),
+        ("tenant", "list"),
+    ):
+        refused = rentgate(*command, **embedded)
+        assert (refused.returncode, REFUSED in refused.stderr) == (1, True), command
+        assert "Traceback" not in refused.stderr, command
 
 
 def test_tenants_and_keys_from_the_shell(settings: dict[str, str], tmp_path: Path) -> None:

@@ -11,11 +11,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 
-from app import migrate
 from app.accounts import balances, overview, schedule
 from app.accounts.balances import AccountBalance
 from app.accounts.buckets import Limit
@@ -33,7 +31,6 @@ from app.upstream.balance import BalanceClient
 from app.upstream.transport import Transport
 from app.vault.models import upstream_keys
 from app.vault.stored import REJECTED
-from app.wiring import DatabaseUrls
 from tests.balance_server import BalanceServer, Reply
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import buy, look_until_settled
@@ -469,33 +466,6 @@ def test_readings_are_kept_for_a_year(open_house: OpenHouse, server: BalanceServ
             assert [row.amount for row in await at.readings()] == [364, 7]
 
     asyncio.run(scenario())
-
-
-def test_accounts_of_before_are_taken_over(database_urls: DatabaseUrls, superuser_url: str) -> None:
-    migrate.downgrade(database_urls.owner, "0020")
-    insert = (
-        "insert into tenants (id, name) select gen_random_uuid(), 'a' from generate_series(1, 3);"
-        "insert into upstream_keys"
-        " (tenant_id, id, label, ciphertext, fingerprint, last_four, is_default, deleted_at)"
-        " select id, id, 'a', '', decode(md5(id::text), 'hex'), '', false,"
-        " case when row_number() over () = 1 then now() end from tenants;"
-        "insert into account_looks (tenant_id, upstream_key_id) select id, id from tenants"
-    )
-    with psycopg.connect(superuser_url, autocommit=True) as connection:
-        connection.execute(insert)
-    migrate.upgrade(database_urls.owner)
-    with psycopg.connect(superuser_url, autocommit=True) as connection:
-        found = connection.execute(
-            "select due_at between now() - interval '1 minute' and now() + interval '10 minutes'"
-            " from account_balances b join upstream_keys k on k.id = b.upstream_key_id"
-            " where k.deleted_at is null"
-        ).fetchall()
-        assert found == [(True,), (True,)]
-        forced = connection.execute(
-            "select count(*) from pg_class where relname in ('account_looks', 'upstream_keys')"
-            " and relforcerowsecurity"
-        ).fetchone()
-        assert forced == (2,)
 
 
 def test_a_replaced_secret_is_asked_for_at_once(open_house: OpenHouse, server: BalanceServer) -> None:

@@ -57,6 +57,30 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
     asyncio.run(scenario())
 
 
+def test_a_delivery_that_is_put_off_has_a_job_for_its_time(open_house: OpenHouse, superuser_url: str) -> None:
+    async def scenario() -> None:
+        with receiving() as receiver:
+            receiver.reply = lambda _: Reply(500, {"Retry-After": "3600"})
+            async with open_house(webhook_allow_private=True) as house, working(house):
+                await hooked(house, receiver.url)
+                await buy(house)
+                await until(lambda: receiver.received)
+                await until(lambda: scheduled(superuser_url))
+                ((seconds,),) = scheduled(superuser_url)
+                assert 3590 < seconds <= 3600
+
+    asyncio.run(scenario())
+
+
+def scheduled(superuser_url: str) -> list[tuple[float]]:
+    """In how many seconds each job is due that waits for its time."""
+    with psycopg.connect(superuser_url) as connection:
+        return connection.execute(
+            "select extract(epoch from scheduled_at - now())::float8 from jobs.procrastinate_jobs"
+            " where task_name = 'deliver' and status = 'todo' and scheduled_at > now()"
+        ).fetchall()
+
+
 def allow_connections(postgres: str, url: str, *, allowed: bool) -> None:
     """Let the gateway reach its database, or not."""
     name = make_url(url).database

@@ -17,7 +17,7 @@ from app.webhooks import deliveries, repository
 from app.wiring import DatabaseUrls
 from app.worker import Worker
 from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_purchases import buy
+from tests.integration.test_purchases import buy, history
 from tests.receiver import receiving
 
 ADDED = "insert into jobs.procrastinate_jobs (queue_name, task_name, args) values ('default', 'note', '{}')"
@@ -200,6 +200,29 @@ def test_a_delivery_has_a_job_if_and_when_its_event_is_committed(
             for _ in range(3):
                 await buy(house)
             assert waiting(superuser_url) == [("deliver", "todo")]  # of the endpoint, whatever comes to it
+
+    asyncio.run(scenario())
+
+
+def test_an_event_is_written_though_its_webhook_is_deleted_at_that_moment(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
+    waiting_for_it = "select from pg_locks where not granted and locktype = 'transactionid'"
+
+    async def scenario() -> None:
+        async with open_house() as house:
+            await hooked(house, "https://example.com")
+            with (
+                psycopg.connect(superuser_url) as deleting,
+                psycopg.connect(superuser_url, autocommit=True) as watching,
+            ):
+                deleting.execute("delete from webhooks")
+                buying = asyncio.ensure_future(buy(house))
+                await until(lambda: watching.execute(waiting_for_it).fetchall())
+                deleting.commit()
+                bought = (await buying).rental
+            assert await history(house, bought.id) == ["rental.created"]
+            assert (await queued(house)).pending == 0
 
     asyncio.run(scenario())
 

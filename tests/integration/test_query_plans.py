@@ -69,7 +69,8 @@ insert into upstream_keys (tenant_id, id, label, ciphertext, fingerprint, last_f
     select tenant_id, key_id, 'x', '', decode(md5(n::text), 'hex'), '', false, now() from somebody;
 insert into account_looks (tenant_id, upstream_key_id, due_at)
     select tenant_id, key_id, now() + interval '1 day' from somebody;
-update account_balances set due_at = now() + interval '1 day', read_at = now(), amount = 1;
+insert into account_balances (tenant_id, upstream_key_id, due_at, read_at, amount)
+    select tenant_id, key_id, now() + interval '1 day', now(), 1 from somebody;
 insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amount)
     select tenant_id, key_id, now() - s * interval '1 h', now(), 1 from somebody, generate_series(1, 10) s;
 insert into api_keys (tenant_id, id, name, prefix, token_hash, scopes)
