@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,6 +18,19 @@ from app.rentals import intake, repository
 from app.rentals.models import rentals, upstream_orders
 from app.upstream.wire import HistoryEntry, NumberState, Order
 from app.values import utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What came of taking in archived orders.
+
+    Attributes:
+        imported: how many of them became known.
+        undecided: how many are unknown still, since nothing tells whether they have ended.
+    """
+
+    imported: int
+    undecided: int
 
 
 async def take_up(
@@ -55,14 +69,15 @@ async def take_up(
 
 async def import_archived(
     connection: AsyncConnection, caller: Caller, upstream_key_id: UUID, entries: Sequence[HistoryEntry]
-) -> int:
-    """Make rentals of archived orders that were never seen here; returns how many orders were new.
+) -> Archived:
+    """Make rentals of archived orders that were never seen here.
 
     An order whose number was rented by the same account at an overlapping time belongs to that rental. The
     account has to be locked.
     """
     known = await _known(connection, caller.tenant_id, upstream_key_id, entries)
-    fresh = [entry for entry in entries if entry.order_id not in known and _has_ended(entry)]
+    unknown = [entry for entry in entries if entry.order_id not in known]
+    fresh = [entry for entry in unknown if _has_ended(entry)]
     for entry in fresh:
         rental_id = await _rental_at_that_time(connection, caller.tenant_id, upstream_key_id, entry)
         joined = rental_id is not None
@@ -91,7 +106,8 @@ async def import_archived(
         )
         event = None if joined else EventType.RENTAL_IMPORTED
         await intake.refresh_rental(connection, caller, rental_id, None, event)
-    return len(fresh)
+    undecided = sum(entry.ended_at is None and not entry.closed for entry in unknown)
+    return Archived(len(fresh), undecided)
 
 
 def _has_ended(entry: HistoryEntry) -> bool:

@@ -105,7 +105,7 @@ async def close(
     caller: Caller,
     upstream_key_id: UUID,
     gone: Sequence[Gone],
-    ends: Mapping[str, datetime | None],
+    ends: Mapping[str, datetime],
 ) -> None:
     """Close orders that are gone: expired if their end has passed, there or in the archive, else deleted. One
     that has come back since is left alone. The account has to be locked.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from app.accounts import schedule
 from app.accounts.calls import WatchedAccount
@@ -13,40 +12,49 @@ from app.audit.caller import background
 from app.database import Access, Database
 from app.rentals import importing, intake
 from app.rentals.intake import Gone
-from app.upstream.client import UpstreamClient
+from app.sync.pages import Ask, Walk, pages
 from app.upstream.rows import Listing
 from app.upstream.wire import HistoryEntry
 
-PAGE = 100
-MOST_PAGES = 1000
-"""An archive that goes on for longer has no end: the upstream ignores what is asked for."""
-
-HISTORY = "get_rent_history"
 AGAIN_SECONDS = 86_400.0
 """After how long an archive is looked at again for what was bought and closed elsewhere in between."""
 
 
-class Ask(Protocol):
-    """Makes a call to one account's upstream, in somebody's name and in his turn."""
-
-    def __call__(
-        self, method: str, call: Callable[[UpstreamClient, str], Awaitable[Listing[HistoryEntry]]], /
-    ) -> Awaitable[Listing[HistoryEntry]]:
-        """The answer to a call."""
-
-
 @dataclass(slots=True)
 class Search:
-    """How far an archive was searched for the ends of orders that are gone, and what was found of them."""
+    """How far an archive was searched for the ends of orders that are gone, and what was found of them.
+
+    Attributes:
+        ends: the orders that were found with a readable end.
+        endless: those that were found without.
+    """
 
     sought: set[str] = field(default_factory=set)
-    skip: int = 0
-    ends: dict[str, datetime | None] = field(default_factory=dict)
+    walk: Walk = field(default_factory=Walk)
+    ends: dict[str, datetime] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)
 
     def go_on(self, sought: set[str]) -> None:
         """Go on with the search, or begin it anew if it was for others so far."""
         if not sought or not sought <= self.sought:
-            self.sought, self.skip, self.ends = sought, 0, {}
+            self.sought, self.walk, self.ends, self.endless = sought, Walk(), {}, set()
+
+    def take(self, page: Listing[HistoryEntry]) -> None:
+        """Note what a page shows of the orders."""
+        for entry in page:
+            if entry.order_id in self.sought:
+                if entry.ended_at is None:
+                    self.endless.add(entry.order_id)
+                else:
+                    self.ends[entry.order_id] = entry.ended_at
+
+    def tells(self, order_id: str) -> bool:
+        """Whether the archive, read to its end, tells how an order ended: by its end, or by not having it.
+        Rows that could not be read may be the order's.
+        """
+        if order_id in self.ends:
+            return True
+        return self.walk.complete and order_id not in self.endless
 
 
 class Archive:
@@ -60,15 +68,18 @@ class Archive:
         account: WatchedAccount,
         ask: Ask,
         keep_on: Callable[[], Awaitable[bool]],
+        walk: Walk,
         *,
-        again_seconds: float,
+        again_seconds: Callable[[], float],
     ) -> bool:
         """Import what an archive shows that was never seen here, if it is due, from where it was left off.
-        Once it was read whole, it is read from both its ends, each on until everything on a page is known.
+        Once it was read whole, it is read from both its ends, each on until everything on a page is known. It
+        was not while orders may be in it that could not be read.
 
         Args:
             keep_on: asked before each further page; false when this look has to end.
-            again_seconds: after how long it is due again.
+            walk: what is remembered of the looks before; a new one after this is done.
+            again_seconds: after how long it is due again; asked once it was read.
 
         Returns:
             whether it is done; else the next look goes on.
@@ -86,20 +97,21 @@ class Archive:
         skip = place.skip
         if place.was_read_whole and place.skip < place.rows:
             # The order of the pages is not documented: news may be at either end.
-            if await self._import_from(account, ask, keep_on, place.skip, until_known=True) is None:
+            walk.go_on_at(skip)
+            if not await self._import_from(account, ask, keep_on, walk, until_known=True):
                 return False
             skip = place.rows
-        rows = await self._import_from(account, ask, keep_on, skip, until_known=place.was_read_whole)
-        if rows is None:
+        walk.go_on_at(skip)
+        if not await self._import_from(account, ask, keep_on, walk, until_known=place.was_read_whole):
             return False
         async with self._database.transaction(tenant) as connection:
             await schedule.note_archive_read(
                 connection,
                 tenant_id,
                 key_id,
-                whole=not place.was_read_whole,
-                rows=rows,
-                next_in=again_seconds,
+                whole=walk.complete and not place.was_read_whole,
+                rows=walk.skip,
+                next_in=again_seconds(),
             )
         return True
 
@@ -108,34 +120,38 @@ class Archive:
         account: WatchedAccount,
         ask: Ask,
         keep_on: Callable[[], Awaitable[bool]],
-        skip: int,
+        walk: Walk,
         *,
         until_known: bool,
-    ) -> int | None:
-        """Import the archive from a row on; returns how many rows lie before the place where this ended, or
-        None if the look had to end first.
+    ) -> bool:
+        """Import the archive from where a walk stands; False if the look had to end first.
 
         Args:
             until_known: end at the first page of which everything is known.
         """
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
-        async for page in self._pages(ask, skip):
-            skip += page.size
+        async for page in pages(ask, walk):
             async with self._database.transaction(Access.tenant(tenant_id)) as connection:
                 await schedule.lock(connection, tenant_id, key_id)
-                news = await importing.import_archived(connection, background(tenant_id), key_id, page.rows)
-                await schedule.note_archive(connection, tenant_id, key_id, skip=skip)
-            if until_known and not news:
+                found = await importing.import_archived(connection, background(tenant_id), key_id, page.rows)
+                await schedule.note_archive(connection, tenant_id, key_id, skip=walk.skip)
+            walk.complete &= not found.undecided
+            if until_known and page.complete and not found.imported:
                 break
             if not await keep_on():
-                return None
-        return skip
+                return False
+        return True
 
-    async def close(self, account: WatchedAccount, gone: Sequence[Gone], search: Search, ask: Ask) -> None:
+    async def close(
+        self, account: WatchedAccount, gone: Sequence[Gone], search: Search, ask: Ask
+    ) -> Sequence[Gone]:
         """Close orders that are gone and whose end isn't known to have passed, searching the archive for it.
 
         Args:
             search: where the search goes on, and what it found so far.
+
+        Returns:
+            those that are not closed, since the archive can't be read where it may tell of them.
 
         Raises:
             NotYet: the background has to wait for its turn; the next look goes on.
@@ -144,16 +160,17 @@ class Archive:
         sought = {order.order_id for order in gone}
         search.go_on(sought)
         if not sought <= search.ends.keys():
-            async for page in self._pages(ask, search.skip):
-                search.skip += page.size
-                search.ends |= {entry.order_id: entry.ended_at for entry in page if entry.order_id in sought}
+            async for page in pages(ask, search.walk):
+                search.take(page)
                 if sought <= search.ends.keys():
                     break
-        await self.close_by(account, gone, search.ends)
+        await self.close_by(account, [order for order in gone if search.tells(order.order_id)], search.ends)
+        held = [order for order in gone if not search.tells(order.order_id)]
         search.go_on(set())
+        return held
 
     async def close_by(
-        self, account: WatchedAccount, gone: Sequence[Gone], ends: Mapping[str, datetime | None]
+        self, account: WatchedAccount, gone: Sequence[Gone], ends: Mapping[str, datetime]
     ) -> None:
         """Close orders that are gone, by the archive's ends as far as they have to be known."""
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
@@ -161,20 +178,3 @@ class Archive:
             async with self._database.transaction(Access.tenant(tenant_id)) as connection:
                 await schedule.lock(connection, tenant_id, key_id)
                 await intake.close(connection, background(tenant_id), key_id, gone, ends)
-
-    async def _pages(self, ask: Ask, skip: int) -> AsyncIterator[Listing[HistoryEntry]]:
-        """The archive's pages. One that brings nothing new is the last: the upstream may give fewer rows than
-        asked for, and may ignore what is asked for.
-        """
-        met: set[str] = set()
-        for _ in range(MOST_PAGES):
-            page = await ask(
-                HISTORY,
-                lambda client, api_key, skip=skip: client.history(api_key, skip=skip, take=PAGE),  # type: ignore[misc]
-            )
-            ids = {entry.order_id for entry in page}
-            if ids <= met:
-                return
-            yield page
-            met |= ids
-            skip += page.size

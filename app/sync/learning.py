@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
+from app.accounts.health import Health
 from app.accounts.models import account_looks
 from app.audit.caller import background
 from app.operations import lookup
@@ -100,5 +101,10 @@ async def note_health(connection: AsyncConnection, watch: Watch) -> None:
 
 def health_changes(watch: Watch) -> bool:
     """Whether what was observed since changes an account's health as it is remembered."""
+    return health_now(watch) != watch.health
+
+
+def health_now(watch: Watch) -> Health:
+    """An account's health by what is remembered of it and what was observed since."""
     living = watch.readings.keys() if watch.listed else None
-    return watch.health.after_all(watch.account.observed, living) != watch.health
+    return watch.health.after_all(watch.account.observed, living)

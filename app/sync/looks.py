@@ -33,10 +33,11 @@ from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
-from app.sync.archive import AGAIN_SECONDS, HISTORY, Archive, Ask
+from app.sync.archive import AGAIN_SECONDS, Archive
 from app.sync.intervals import LONGEST_UNREADABLE, Intervals
-from app.sync.learning import health_changes, learn, note_health
+from app.sync.learning import health_changes, health_now, learn, note_health
 from app.sync.messages import MessageReader
+from app.sync.pages import HISTORY, Ask, Walk
 from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
@@ -253,29 +254,43 @@ class Looker:
         Raises:
             NotYet: the pace leaves no room now.
         """
-        if time.monotonic() < watch.archive_retry_at:
-            return
-        ask, again = self._asking(watch), AGAIN_SECONDS
-        try:
-            if watch.gone and await keep_on():
-                await self._archive.close(watch.account, watch.gone, watch.search, ask)
-                watch.note_gone(())
-            if watch.archive_due and await keep_on():
-                if watch.health.has(HISTORY):
-                    again = LONGEST_UNREADABLE
-                watch.archive_due = not await self._archive.import_news(
-                    watch.account, ask, keep_on, again_seconds=again
-                )
-            watch.archive_failures = 0
-        except RentgateError as error:
-            watch.archive_failures += 1
-            pause = self.intervals.archive_pause(watch.archive_failures, unsettled=watch.unsettled)
-            watch.archive_retry_at = time.monotonic() + pause
-            log.info("archive.put_off", code=error.code)
-            waited = 0.0 if watch.gone_since is None else time.monotonic() - watch.gone_since
-            if waited > self.intervals.reconcile:
-                await self._archive.close_by(watch.account, watch.gone, watch.search.ends)
-                watch.note_gone(())
+        if time.monotonic() >= watch.archive_retry_at:
+            try:
+                await self._close_and_import(watch, keep_on)
+                watch.archive_failures = 0
+            except RentgateError as error:
+                watch.archive_failures += 1
+                pause = self.intervals.archive_pause(watch.archive_failures, unsettled=watch.unsettled)
+                watch.archive_retry_at = time.monotonic() + pause
+                log.info("archive.put_off", code=error.code)
+        late = watch.gone_for(self.intervals.reconcile) if watch.archive_failures else ()
+        if late:
+            await self._archive.close_by(watch.account, late, watch.search.ends)
+            watch.note_gone([order for order in watch.gone if order not in late])
+
+    async def _close_and_import(self, watch: Watch, keep_on: Callable[[], Awaitable[bool]]) -> None:
+        """Close what is gone by the archive, and import what is new in it.
+
+        Raises:
+            NotYet: the pace leaves no room now.
+            RentgateError: the archive can't be read, or not where it may tell of an order that is gone.
+        """
+
+        def again_seconds() -> float:
+            clear = watch.importing.complete and not health_now(watch).has(HISTORY)
+            return AGAIN_SECONDS if clear else LONGEST_UNREADABLE
+
+        ask = self._asking(watch)
+        if watch.gone and await keep_on():
+            watch.note_gone(await self._archive.close(watch.account, watch.gone, watch.search, ask))
+            if watch.gone:
+                raise UpstreamBadResponse("Rows of the archive can't be read.")
+        if watch.archive_due and await keep_on():
+            watch.archive_due = not await self._archive.import_news(
+                watch.account, ask, keep_on, watch.importing, again_seconds=again_seconds
+            )
+            if not watch.archive_due:
+                watch.importing = Walk()
 
     async def _ask(
         self,

@@ -16,6 +16,7 @@ from app.accounts.health import Health
 from app.rentals.intake import Gone
 from app.rentals.message_reads import MessagesRead
 from app.sync.archive import Search
+from app.sync.pages import Walk
 from app.upstream.wire import NumberState
 
 BY_DATABASE_SECONDS = 60.0
@@ -91,8 +92,9 @@ class Watch:
         archive_retry_at: when an archive that can't be read is asked for again.
         archive_failures: how often in a row it could not be read.
         gone: orders that have been gone from the list for long enough to be closed.
-        gone_since: since when there are such.
+        gone_since: since when each of them has been.
         search: how far the archive was searched for their ends.
+        importing: how far the archive was read for what is new in it.
         archive_next: the archive comes before the slow round of messages; they take turns.
         stale: something has changed that this does not know of.
         seen_at: when the list was last read.
@@ -112,8 +114,9 @@ class Watch:
     archive_retry_at: float = 0.0
     archive_failures: int = 0
     gone: Sequence[Gone] = ()
-    gone_since: float | None = None
+    gone_since: dict[str, float] = field(default_factory=dict)
     search: Search = field(default_factory=Search)
+    importing: Walk = field(default_factory=Walk)
     archive_next: bool = False
     stale: bool = True
     seen_at: float | None = None
@@ -172,11 +175,14 @@ class Watch:
 
     def note_gone(self, gone: Sequence[Gone]) -> None:
         """These orders have been gone from the list for long enough to be closed, and no others."""
-        if not gone:
-            self.gone_since = None
-        elif self.gone_since is None:
-            self.gone_since = time.monotonic()
+        now, since = time.monotonic(), self.gone_since
+        self.gone_since = {order.order_id: since.get(order.order_id, now) for order in gone}
         self.gone = gone
+
+    def gone_for(self, seconds: float) -> list[Gone]:
+        """Those of the orders that are gone which have been for longer than that."""
+        then = time.monotonic() - seconds
+        return [order for order in self.gone if self.gone_since[order.order_id] < then]
 
     def unwritten_reads(self) -> list[MessagesRead]:
         """Readings of orders' messages of which the database doesn't know."""

@@ -6,6 +6,8 @@ another order than the one that was asked for is none.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
@@ -133,14 +135,28 @@ def added_order(data: Any, findings: Findings) -> PurchasedOrder | None:
 
 
 def history(data: Any, findings: Findings) -> Listing[HistoryEntry]:
-    """The data of `get_rent_history`.
+    """The data of `get_rent_history`; a page that is not complete has its digest.
 
     Raises:
         Unreadable: it is no list.
     """
     rows = rows_of(data, findings)
-    found = [entry for row in rows if (entry := _history_entry(row)) is not None]
-    return Listing(tuple(found), rows.complete and len(found) == len(rows), rows.size)
+    found = tuple(entry for row in rows if (entry := _history_entry(row)) is not None)
+    if rows.complete and len(found) == len(rows):
+        return Listing(found, size=rows.size)
+    return Listing(found, complete=False, size=rows.size, digest=_digest(data))
+
+
+def _digest(data: Mapping[str, Any] | list[Any]) -> bytes:
+    written = sorted(_written(row) for row in (data.values() if isinstance(data, Mapping) else data))
+    return hashlib.sha256("\n".join(written).encode()).digest()
+
+
+def _written(row: Any) -> str:
+    try:
+        return json.dumps(row, sort_keys=True, default=str)
+    except RecursionError:  # it was shallow enough to be read, a few frames higher
+        return "nested too deep"
 
 
 def _history_entry(row: Row) -> HistoryEntry | None:
@@ -155,7 +171,7 @@ def _history_entry(row: Row) -> HistoryEntry | None:
         country=_fitting(country, phone_number),
         days=row.read("days", COUNT),
         began_at=row.read("begin", TIME),
-        ended_at=row.read("end", TIME),
+        ended_at=row.need("end", TIME),
         closed=closed,
         closed_at=closed_at,
         restorable=row.read("isAvailForRestore", FLAG),

@@ -23,11 +23,13 @@ class Listing(Generic[T]):
         rows: what it shows.
         complete: whether it shows everything: what an incomplete list doesn't show may be there all the same.
         size: how many rows the answer had, read or not.
+        digest: of what its rows hold, in whatever order, where it is needed to tell pages apart.
     """
 
     rows: tuple[T, ...]
     complete: bool = True
     size: int = 0
+    digest: bytes = b""
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.rows)

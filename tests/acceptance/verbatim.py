@@ -14,7 +14,7 @@ from tests.verbatim import Body, Verbatim
 
 
 @contextmanager
-def verbatim_gateway(upstream: Verbatim, database_url: str, log: Path) -> Iterator[Gateway]:
+def verbatim_gateway(upstream: Verbatim, database_url: str, log: Path, **changes: str) -> Iterator[Gateway]:
     """A running gateway in front of the upstream, whose log has to be without errors in the end."""
     settings = {
         "RENTGATE_DATABASE_URL": database_url,
@@ -24,6 +24,7 @@ def verbatim_gateway(upstream: Verbatim, database_url: str, log: Path) -> Iterat
         "RENTGATE_BALANCE_URL": upstream.balance_url,
         "RENTGATE_BALANCE_RATE": "5",
         "RENTGATE_BALANCE_INTERVAL": "0.5",
+        **changes,
     }
     with running_gateway(log, **settings) as gateway:
         yield gateway

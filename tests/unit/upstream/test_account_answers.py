@@ -216,6 +216,34 @@ def test_history_with_and_without_what_was_seen() -> None:
     assert seen.restorable is True
 
 
+def digest(*rows: Any) -> bytes:
+    return answers.history(list(rows), Findings("get_rent_history")).digest
+
+
+def test_pages_that_cant_be_read_are_told_apart_by_what_they_hold_in_any_order() -> None:
+    odd, other = {**HISTORY, "orderId": None}, {**HISTORY, "orderId": None, "days": 8}
+    assert digest(odd, other, HISTORY) == digest(HISTORY, other, odd)
+    assert len({digest(odd), digest(odd, odd), digest(other), digest("a row"), digest(7), digest([7])}) == 6
+    keyed = answers.history({"1": odd, "2": HISTORY}, Findings("get_rent_history"))
+    assert keyed.digest == digest(odd, HISTORY)
+    assert digest(dict(reversed(odd.items()))) == digest(odd)
+
+
+def test_a_page_that_is_nested_too_deep_can_be_read_all_the_same() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    found = answers.history([{**HISTORY, "orderId": deep}, HISTORY], Findings("get_rent_history"))
+    assert ([entry.order_id for entry in found], found.complete) == (["9"], False)
+
+
+def test_that_an_end_is_missing_is_told() -> None:
+    findings = Findings("get_rent_history")
+    (found,) = answers.history([{**HISTORY, "end": None}], findings)
+    assert found.ended_at is None
+    assert [(one.field, one.kind) for one in findings.set_aside] == [("data[].end", "missing")]
+
+
 @pytest.mark.parametrize(
     ("written", "closed", "closed_at"),
     [
