@@ -22,7 +22,6 @@ from app.catalog.service import Catalog
 from app.database import Access, Database, Role
 from app.errors import RentgateError
 from app.events.notifications import Notifications
-from app.jobs.engine import Jobs
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
 from app.rentals import outcomes
@@ -96,7 +95,6 @@ class Services:
     balances: BalanceReader | None
     refresher: Refresher
     notifications: Notifications
-    jobs: Jobs
     dispatcher: Dispatcher
     metrics: Metrics
 
@@ -271,7 +269,6 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
                 times=BalanceTimes(settings.balance_interval),
             )
         notifications.start()
-        jobs = Jobs(database, notifications)
         reader = OrderReader(database, calls)
         changes = Changes(database, catalog, calls, executor, reader)
         rentals = Rentals(
@@ -295,8 +292,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             balances,
             Refresher(database, looker, call_timeout=settings.upstream_timeout),
             notifications,
-            jobs,
-            Dispatcher(database, keyring, sender, jobs, metrics),
+            Dispatcher(database, keyring, sender, notifications, metrics),
             metrics,
         )
         await executor.drain()

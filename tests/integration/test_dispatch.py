@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 import psycopg
 from sqlalchemy.engine import make_url
 
+from app.webhooks.claims import LEASE_SECONDS
 from app.webhooks.repository import MOST
 from app.worker import Worker
 from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_jobs import hooked, until
+from tests.integration.endpoints import hooked, until
 from tests.integration.test_purchases import buy
 from tests.receiver import Reply, receiving
 
@@ -57,7 +58,9 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
     asyncio.run(scenario())
 
 
-def test_a_delivery_that_is_put_off_has_a_job_for_its_time(open_house: OpenHouse, superuser_url: str) -> None:
+def test_an_endpoint_is_due_at_the_time_of_its_next_attempt(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
     async def scenario() -> None:
         with receiving() as receiver:
             receiver.reply = lambda _: Reply(500, {"Retry-After": "3600"})
@@ -73,11 +76,12 @@ def test_a_delivery_that_is_put_off_has_a_job_for_its_time(open_house: OpenHouse
 
 
 def scheduled(superuser_url: str) -> list[tuple[float]]:
-    """In how many seconds each job is due that waits for its time."""
+    """In how many seconds each endpoint is due that is so after any lease."""
     with psycopg.connect(superuser_url) as connection:
         return connection.execute(
-            "select extract(epoch from scheduled_at - now())::float8 from jobs.procrastinate_jobs"
-            " where task_name = 'deliver' and status = 'todo' and scheduled_at > now()"
+            "select extract(epoch from due_at - now())::float8 from webhook_schedules"
+            " where due_at > now() + make_interval(secs => %s)",
+            [LEASE_SECONDS],
         ).fetchall()
 
 
