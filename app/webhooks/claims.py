@@ -84,8 +84,8 @@ _ENDPOINTS = "unnest(cast(:tenant_ids as uuid[]), cast(:webhook_ids as uuid[])) 
 _ENABLED = "w.tenant_id = e.tenant_id and w.id = e.webhook_id and w.status = 'enabled'"
 
 BY_INDEX: LiteralString = "set local enable_sort = off"
-"""For what finds deliveries in an order: it has an index. As a rule a queue is analyzed while it is empty, and by such statistics
-the planner takes any other index for as good, and sorts the thousand rows that it gives.
+"""For statements that read deliveries in an order: each order has its index. A queue is mostly empty when it
+is analyzed, and by such statistics the planner takes any index for as good, and sorts what it gives.
 """
 
 _LOCK = (
@@ -128,8 +128,8 @@ _PUT_BEHIND = sa.text(f"""
     cross join lateral (
         select d.tenant_id, d.id, head.next_at as head_at
         from webhook_deliveries d cross join lateral ({_FIRST}) head
-        where {_OF_ENDPOINT} and d.status = 'pending' and d.next_at <= coalesce(e.until, statement_timestamp())
-            and d.id <> head.id
+        where {_OF_ENDPOINT} and d.status = 'pending' and d.id <> head.id
+            and d.next_at <= coalesce(e.until, statement_timestamp())
         order by d.next_at limit {PUT_BEHIND_AT_ONCE} for update of d skip locked
     ) follower
     where d.tenant_id = follower.tenant_id and d.id = follower.id
@@ -166,8 +166,10 @@ _QUEUE = sa.text("""
         from webhook_deliveries where status = 'pending'
         order by tenant_id, webhook_id, coalesce(rental_id, id), position
     ) d
-    join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
-    where d.next_at <= statement_timestamp()
+    where d.next_at <= statement_timestamp() and not exists (
+        select 1 from webhooks w
+        where w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'disabled'
+    )
 """)
 
 
