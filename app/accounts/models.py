@@ -52,6 +52,7 @@ account_looks = sa.Table(
     sa.Column("wanted_until", Timestamp),
     sa.Column("archive_due_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("archive_incomplete", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("archive_read_at", Timestamp),
     sa.Column("archive_rows", sa.Integer, nullable=False, server_default="0"),
     sa.ForeignKeyConstraint(

@@ -205,6 +205,7 @@ async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_ke
             at_once=True,
             archive_due_at=_now(),
             archive_skip=0,
+            archive_incomplete=False,
             archive_read_at=None,
         )
     )
@@ -219,11 +220,15 @@ class ArchivePlace:
         skip: rows that are read already.
         was_read_whole: whether all of it was read lately.
         rows: how many rows it had when it was read last.
+        due_at: since when it is due, by which a request that comes meanwhile is told from this one.
+        incomplete: some of the rows before `skip` may hide orders.
     """
 
     skip: int
     was_read_whole: bool
     rows: int
+    due_at: datetime
+    incomplete: bool
 
 
 async def archive_place(
@@ -231,46 +236,62 @@ async def archive_place(
 ) -> ArchivePlace | None:
     """Where reading an account's archive goes on; None if it isn't due."""
     read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
-    query = sa.select(account_looks.c.archive_skip, read_whole, account_looks.c.archive_rows).where(
-        *_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now()
-    )
+    query = sa.select(
+        account_looks.c.archive_skip,
+        read_whole,
+        account_looks.c.archive_rows,
+        account_looks.c.archive_due_at,
+        account_looks.c.archive_incomplete,
+    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now())
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else ArchivePlace(*row)
 
 
 async def note_archive(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, skip: int
-) -> None:
-    """Note how far the archive was read; the rest is due at once."""
-    await connection.execute(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    place: ArchivePlace,
+    *,
+    skip: int,
+    complete: bool,
+) -> bool:
+    """Note how far the archive was read, and whether completely; False if it was asked for anew since this
+    reading began.
+    """
+    result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(archive_skip=skip, archive_due_at=_now())
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
+        .values(archive_skip=skip, archive_incomplete=not complete)
     )
+    return bool(result.rowcount)
 
 
 async def note_archive_read(
     connection: AsyncConnection,
     tenant_id: UUID,
     upstream_key_id: UUID,
+    place: ArchivePlace,
     *,
     whole: bool,
     rows: int,
     next_in: float,
-) -> None:
+) -> bool:
     """Note that the archive, or what is new of it, was read; it has so many rows, and is due again in some
-    seconds.
+    seconds. False if it was asked for anew since this reading began.
     """
-    await connection.execute(
+    result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
         .values(
             archive_skip=0,
+            archive_incomplete=False,
             archive_rows=rows,
             archive_due_at=_now() + timedelta(seconds=next_in),
             archive_read_at=_now() if whole else account_looks.c.archive_read_at,
         )
     )
+    return bool(result.rowcount)
 
 
 async def state(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> LookState | None:

@@ -243,6 +243,7 @@ def _accounts() -> None:
         sa.Column("wanted_until", TIMESTAMP),
         sa.Column("archive_due_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),
         sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("archive_incomplete", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("archive_read_at", TIMESTAMP),
         sa.Column("archive_rows", sa.Integer, nullable=False, server_default="0"),
         _account(),
