@@ -18,6 +18,7 @@ from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch
 from app.upstream.wire import NumberState
+from app.values import utc_now
 
 _NOW = sa.func.clock_timestamp()
 
@@ -98,7 +99,12 @@ async def note_health(connection: AsyncConnection, watch: Watch) -> None:
     )
 
 
-def health_changes(watch: Watch) -> bool:
-    """Whether what was observed since changes an account's health as it is remembered."""
+def health_changes(watch: Watch, *, for_worse: bool = False) -> bool:
+    """Whether an account's health is not as it is remembered any more.
+
+    Args:
+        for_worse: only whether its status is worse.
+    """
     living = watch.readings.keys() if watch.listed else None
-    return watch.health.after_all(watch.account.observed, living) != watch.health
+    now = watch.health.after_all(watch.account.observed, utc_now(), living)
+    return now.status.is_worse_than(watch.health.status) if for_worse else now != watch.health
