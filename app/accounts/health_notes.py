@@ -63,3 +63,5 @@ class HealthNotes:
                 await self.note(connection, caller, upstream_key_id, readings)
         except RentgateError as away:
             log.info("health.not_noted", upstream_key_id=str(upstream_key_id), code=away.code)
+        except Exception:
+            log.exception("health.note_crashed", upstream_key_id=str(upstream_key_id))

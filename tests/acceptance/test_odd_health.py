@@ -94,9 +94,7 @@ def test_odd_messages_of_twenty_orders_hide_neither_an_odd_list_nor_one_that_can
     assert caller.until_health("degraded")["problem"]["method"] == "sms"
 
 
-def test_one_odd_row_among_many_is_told_before_anything_else_is_read(
-    caller: Caller, odd: Verbatim
-) -> None:
+def test_one_odd_row_among_many_is_told_before_anything_else_is_read(caller: Caller, odd: Verbatim) -> None:
     rows = many_orders(100)
     served, told = threading.Event(), []
 
