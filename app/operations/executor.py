@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import structlog
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import lane, schedule
 from app.accounts.calls import UpstreamCalls
+from app.accounts.health import Observations
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
@@ -25,8 +26,9 @@ from app.database import Access, Database
 from app.errors import DatabaseUnavailable, RentgateError
 from app.operations import ledger, lookup
 from app.operations.operation import Operation, error_of
+from app.operations.outcomes import Outcomes
 from app.operations.states import Kind, State
-from app.operations.turns import Turn, Turns
+from app.operations.turns import Sending, Turn, Turns
 from app.telemetry import traces
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
@@ -34,7 +36,6 @@ from app.upstream.wire import PurchasedOrder
 
 R = TypeVar("R")
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
 
 SETTLE_RETRY_SECONDS = 0.5
 SETTLE_TRIES = 120
@@ -56,34 +57,6 @@ class Call:
 
     method: str
     make: Callable[[UpstreamClient, str, float], Awaitable[tuple[PurchasedOrder, ...]]]
-
-
-class Outcomes(Protocol[S_co]):
-    """What an operation's outcome changes beside the ledger, and what its caller is shown of it, of type S.
-    Each function runs in a transaction of the executor's; those that settle the operation's present step
-    give None if another process did so before.
-    """
-
-    async def made_and_shown(
-        self, connection: AsyncConnection, operation: Operation, orders: tuple[PurchasedOrder, ...]
-    ) -> tuple[Operation, S_co] | None:
-        """The call was carried out, and told of these orders."""
-
-    async def not_made(
-        self, connection: AsyncConnection, operation: Operation, error: RentgateError
-    ) -> Operation | None:
-        """The call was surely not carried out."""
-
-    async def unknown(
-        self, connection: AsyncConnection, operation: Operation, error: RentgateError
-    ) -> Operation | None:
-        """Nobody knows yet whether the call was carried out, of which this is all that came."""
-
-    async def left_open(self, connection: AsyncConnection, operation: Operation) -> None:
-        """Its caller is told that the outcome is open."""
-
-    async def shown(self, connection: AsyncConnection, operation: Operation) -> S_co:
-        """What the caller is shown of an operation as it is now."""
 
 
 def _tells_all(operation: Operation, orders: tuple[PurchasedOrder, ...]) -> bool:
@@ -210,7 +183,6 @@ class Executor(Generic[S]):
         self, operation: Operation, turn: Turn | None, show: Callable[[S], None]
     ) -> Operation | None:
         """Send the present step's call, once, and settle it."""
-        call = self._call_of(operation)
         try:
             sending = await self._turns.sending(operation, turn)
         except DatabaseUnavailable:
@@ -218,12 +190,25 @@ class Executor(Generic[S]):
         except RentgateError as error:
             never = error
             return await self._settle(operation, lambda c: self._not_sent(c, operation, never, State.QUEUED))
+        readings = Observations()
+        try:
+            return await self._send(operation, sending, readings, show)
+        finally:  # once the outcome is written, which neither waits for this nor hangs on it
+            notes = self._calls.health_notes
+            self._keep(notes.note_apart(operation.caller, operation.upstream_key_id, readings))
+
+    async def _send(
+        self, operation: Operation, sending: Sending, readings: Observations, show: Callable[[S], None]
+    ) -> Operation | None:
+        """Make the present step's call, once, and settle it; `readings` takes up what it answers oddly."""
+        call = self._call_of(operation)
         try:
             orders = await self._calls.fire(
                 operation.caller,
                 operation.upstream_key_id,
                 call.method,
                 lambda client: call.make(client, sending.api_key, sending.send_by),
+                readings=readings,
             )
         except CallFailed as failure:
             why = failure.error

@@ -19,6 +19,7 @@ from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch
 from app.upstream.wire import NumberState
+from app.values import utc_now
 
 _NOW = sa.func.clock_timestamp()
 
@@ -99,12 +100,17 @@ async def note_health(connection: AsyncConnection, watch: Watch) -> None:
     )
 
 
-def health_changes(watch: Watch) -> bool:
-    """Whether what was observed since changes an account's health as it is remembered."""
-    return health_now(watch) != watch.health
+def health_changes(watch: Watch, *, for_worse: bool = False) -> bool:
+    """Whether an account's health is not as it is remembered any more.
+
+    Args:
+        for_worse: only a status that became worse counts.
+    """
+    now = health_now(watch)
+    return now.status.is_worse_than(watch.health.status) if for_worse else now != watch.health
 
 
 def health_now(watch: Watch) -> Health:
-    """An account's health by what is remembered of it and what was observed since."""
+    """An account's health with what was observed since it was last noted."""
     living = watch.readings.keys() if watch.listed else None
-    return watch.health.after_all(watch.account.observed, living)
+    return watch.health.after_all(watch.account.observed, utc_now(), living)

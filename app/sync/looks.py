@@ -303,9 +303,15 @@ class Looker:
         subject: str = "",
     ) -> T:
         """Make a call in the name of the caller who wants it, or in the background's."""
-        if caller is None or caller.is_background:
+        if caller is not None and not caller.is_background:
+            return await self._calls.read(
+                caller, watch.account.upstream_key_id, method, call, subject=subject
+            )
+        try:
             return await self._calls.watch(watch.account, method, call, patient=patient, subject=subject)
-        return await self._calls.read(caller, watch.account.upstream_key_id, method, call, subject=subject)
+        finally:
+            if health_changes(watch, for_worse=True):  # what the answer holds may take long to be kept
+                await self._note_health(watch)
 
     def _asking(self, watch: Watch) -> Ask:
         return lambda method, call: self._ask(watch, None, method, call)
