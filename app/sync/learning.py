@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
-from app.accounts.health import Health
+from app.accounts.health import Health, Observation
 from app.accounts.models import account_looks
 from app.audit.caller import background
 from app.operations import lookup
@@ -93,7 +93,8 @@ async def learn(connection: AsyncConnection, watch: Watch) -> None:
 
 async def note_health(connection: AsyncConnection, watch: Watch) -> None:
     """Take an account's health on by what its answers since held that can't be read."""
-    observed, watch.account.observed = watch.account.observed, []
+    observed, watch.account.observed = _counting(watch), []
+    watch.odd |= {(one.method, one.subject) for one in observed if one.set_aside}
     living: Collection[str] | None = watch.readings.keys() if watch.listed else None
     watch.health = await health_records.observe(
         connection, background(watch.account.tenant_id), watch.account.upstream_key_id, observed, living
@@ -113,4 +114,13 @@ def health_changes(watch: Watch, *, for_worse: bool = False) -> bool:
 def health_now(watch: Watch) -> Health:
     """An account's health with what was observed since it was last noted."""
     living = watch.readings.keys() if watch.listed else None
-    return watch.health.after_all(watch.account.observed, utc_now(), living)
+    return watch.health.after_all(_counting(watch), utc_now(), living)
+
+
+def _counting(watch: Watch) -> list[Observation]:
+    """What was observed since health was last noted, but for clean answers beside odd ones of the same look:
+    pages of one archive are one reading.
+    """
+    return [
+        one for one in watch.account.observed if one.set_aside or (one.method, one.subject) not in watch.odd
+    ]

@@ -121,6 +121,7 @@ class Looker:
                 raise
             finally:
                 await self._note_health(watch)
+                watch.odd.clear()
 
     async def note_failure(self, watch: Watch, hold: Hold, error: RentgateError) -> None:
         """Note that a look failed, for whoever wants to know why nothing is seen."""

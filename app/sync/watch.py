@@ -100,6 +100,7 @@ class Watch:
         seen_at: when the list was last read.
         compared_at: when it was last compared with the database.
         health: what of its answers can't be read.
+        odd: the methods and subjects of which answers of this look could not be read whole, as far as noted.
     """
 
     account: WatchedAccount
@@ -122,6 +123,7 @@ class Watch:
     seen_at: float | None = None
     compared_at: float = 0.0
     health: Health = field(default_factory=Health)
+    odd: set[tuple[str, str]] = field(default_factory=set)
     readings: dict[str, Reading] = field(default_factory=dict)
     read_lately: set[str] = field(default_factory=set)
 
