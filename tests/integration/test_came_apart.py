@@ -38,7 +38,7 @@ def test_what_a_person_called_failed_stays_so(open_house: OpenHouse) -> None:
     """Both candidates were bought by hand, says the person: they are rentals of their own from then on."""
 
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=30) as house:
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=30) as house:
             await house.look()
             fault(house, "create", FaultKind.HANG, seconds=20)
             pending = (await buy(house)).rental
@@ -70,7 +70,7 @@ async def of_two_services(house: House) -> tuple[Order, Order]:
 
 def test_a_rental_half_of_which_lives_may_be_restored_under_a_new_id(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             first, _ = await of_two_services(house)
             (operation,) = await operations(house)
             first.until = time.time() - 60
@@ -93,7 +93,7 @@ def test_a_rental_half_of_which_lives_may_be_restored_under_a_new_id(open_house:
 
 def test_a_purchase_may_get_a_number_that_the_account_has_already(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             first = (await buy(house, services=("opt2",))).rental
             (number,) = [order.number for order in house.sandbox.world.living.values()]
             fault(house, "create", FaultKind.DROP, "after")
@@ -209,7 +209,7 @@ def test_a_step_that_was_refused_does_not_turn_up_late(open_house: OpenHouse) ->
 
 def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await buy(house, services=("opt1", "opt2", "opt20"))
             _, second, third = house.sandbox.world.living.values()
             (bought,) = await operations(house)
@@ -247,7 +247,7 @@ def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse)
 
 def test_a_late_order_of_a_rented_number_finds_its_failed_purchase(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await buy(house, services=("opt2",))
             (number,) = [order.number for order in house.sandbox.world.living.values()]
             failed = await given_up(house)
