@@ -293,7 +293,12 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             changes,
             looker,
             balances,
-            Refresher(database, looker, call_timeout=settings.upstream_timeout),
+            Refresher(
+                database,
+                notifications,
+                interval=settings.sync_interval,
+                call_timeout=settings.upstream_timeout,
+            ),
             notifications,
             jobs,
             Dispatcher(database, keyring, sender, jobs, metrics),

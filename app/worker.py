@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 import structlog
 
-from app.accounts import balances, health_records
+from app.accounts import balances, health_records, refresh_requests
 from app.accounts import overview as accounts
 from app.audit import repository as audit
 from app.audit import seals
@@ -190,6 +190,7 @@ class Worker:
         async with database.transaction(WORKER) as connection:
             await idempotency.delete_old(connection)
             await balances.delete_old(connection)
+            await refresh_requests.delete_old(connection)
             await deliveries.delete_old(connection, timedelta(days=self._services.settings.events_kept_days))
             hour = sa.func.date_trunc("hour", sa.func.now())
             tenants = await connection.scalars(

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 import structlog
 
 from app.accounts import schedule
-from app.audit.caller import background
 from app.database import Access, Database, new_id
 from app.errors import DatabaseUnavailable
 from app.events import repository as events
@@ -44,7 +43,7 @@ async def look_at_messages(house: House) -> Work:
     await buy(house)
     arrive(house, "code 1")
     house.sandbox.faults.waiting.append(Fault(method="sms", kind=FaultKind.LATE, seconds=0.5))
-    looking = asyncio.ensure_future(house.services.refresher.look(background(house.tenant_id), house.key_id))
+    looking = asyncio.ensure_future(house.look())
     while house.sandbox.faults.waiting:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return looking

@@ -59,13 +59,13 @@ def test_who_wants_to_see_a_rental_is_told_what_is_wrong_with_it_alone(open_hous
             await buy(house)
             wanted = (await buy(house)).rental
             await house.look()
-            refresher, caller = house.services.refresher, house.caller
             fault(house, "sms", FaultKind.REFUSE, message="Oops")
             with pytest.raises(RentgateError, match="Oops"):
-                await refresher.look(caller, house.key_id, wanted.id)
+                await house.refresh(wanted.id)
             fault(house, "sms", FaultKind.LATE, seconds=0)  # the wanted one's comes first
             fault(house, "sms", FaultKind.REFUSE, message="Oops")
-            assert await refresher.look(caller, house.key_id, wanted.id)
+            await asyncio.sleep(0.1)  # past the interval
+            assert await house.refresh(wanted.id)
 
     asyncio.run(scenario())
 

@@ -206,10 +206,13 @@ def test_many_who_want_to_see_it_now_cost_one_look(open_house: OpenHouse) -> Non
             bought = (await buy(house)).rental
             await asyncio.sleep(1.1)
             before = len([c for c in house.sandbox.calls if c["method"] == "orders"])
-            await asyncio.gather(
+            asking = asyncio.gather(
                 *(house.services.refresher.refresh(house.caller, bought.id) for _ in range(20))
             )
-            await house.services.refresher.refresh(house.caller, bought.id)
+            await asyncio.sleep(0.3)
+            await house.look()
+            assert await asking == [True] * 20
+            assert not await house.services.refresher.refresh(house.caller, bought.id)
             looks = len([c for c in house.sandbox.calls if c["method"] == "orders"]) - before
             assert looks == 1
 
