@@ -13,6 +13,8 @@ insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amo
 values (%(tenant)s, %(account)s, now(), now(), 41.5);
 insert into account_health (tenant_id, upstream_key_id, status, since, problems)
 values (%(tenant)s, %(account)s, 'degraded', now(), '[{"method": "orders", "what": "a date"}]');
+insert into refresh_requests (tenant_id, id, upstream_key_id, rental_id, actor, waits_until)
+values (%(tenant)s, gen_random_uuid(), %(account)s, gen_random_uuid(), 'api-key', now());
 insert into money_lanes (tenant_id, upstream_key_id, fence, held_until)
 values (%(tenant)s, %(account)s, 7, now());
 insert into upstream_usage (tenant_id, upstream_key_id, hour, method, outcome, calls)
