@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.models import refresh_requests
 from app.accounts.schedule import poll_soon
 from app.audit.caller import Caller
-from app.errors import RentgateError, UpstreamRefusal, UpstreamUnavailable, catalogue
+from app.errors import NotFound, RentgateError, UpstreamRefusal, UpstreamUnavailable, catalogue
 from app.events.notifications import notify
+from app.vault.models import upstream_keys
+from app.vault.stored import NO_SUCH_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,17 @@ class Answer:
 async def ask(
     connection: AsyncConnection, request: RefreshRequest, upstream_key_id: UUID, seconds: float
 ) -> None:
-    """Ask an account's worker for a poll at once; after so many seconds nobody waits for it any more."""
-    caller = request.caller
+    """Ask an account's worker for a poll at once; after so many seconds nobody waits for it any more.
+
+    Raises:
+        NotFound: the account's key was deleted, so that no worker polls it.
+    """
+    caller, key = request.caller, upstream_keys.c
+    living = sa.select(key.id).where(
+        key.tenant_id == caller.tenant_id, key.id == upstream_key_id, key.deleted_at.is_(None)
+    )
+    if await connection.scalar(living) is None:
+        raise NotFound(NO_SUCH_KEY)
     await connection.execute(
         refresh_requests.insert().values(
             tenant_id=caller.tenant_id,

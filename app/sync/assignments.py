@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from app.accounts import leases, refresh_requests
 from app.accounts.leases import Standing
 from app.accounts.refresh_requests import RefreshRequest
@@ -22,6 +24,8 @@ LEASE_SECONDS, HEARTBEAT_SECONDS = 4.0, 1.0
 
 MARGIN_SECONDS = 1.0
 """So much before its lease ends a worker stops making calls."""
+
+log = structlog.get_logger(__name__)
 
 LONGEST_DELAY = 5.0
 """Seconds that a requested poll is put off at most, where the list failed within the interval."""
@@ -113,12 +117,15 @@ class Requests:
         self.pending: Sequence[RefreshRequest] = ()
 
     async def load(self) -> None:
-        """Read them."""
+        """Read them; while the database is away there are none, and their callers ask again."""
         account = self._assigned.watch.account
-        async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
-            self.pending = await refresh_requests.pending(
-                connection, account.tenant_id, account.upstream_key_id
-            )
+        try:
+            async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
+                self.pending = await refresh_requests.pending(
+                    connection, account.tenant_id, account.upstream_key_id
+                )
+        except RentgateError as away:
+            log.info("refresh.not_read", code=away.code)
 
     @property
     def since(self) -> float:
@@ -140,6 +147,13 @@ class Requests:
             watch.read_lately -= {read.upstream_order_id for read in reads}
         self.pending = [request for request in self.pending if request.id not in answers]
         self._assigned.requested |= bool(self.pending)
+
+    async def refuse(self, error: RentgateError) -> None:
+        """Answer with the poll's error where that kept rentals from being read, or try to."""
+        try:
+            await self.answer(error)
+        except RentgateError as away:
+            log.info("refresh.not_answered", code=away.code)
 
     def _answers(self, rental_id: UUID, error: RentgateError | None) -> list[RentgateError | None]:
         """The answer to a request for a rental, if there is one by now. A list that can't be read is no

@@ -6,12 +6,15 @@ import time
 from collections.abc import Collection
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
 from app.accounts.health import Health, Observation
 from app.accounts.models import account_looks
 from app.audit.caller import background
+from app.database import Access, Database
+from app.errors import RentgateError
 from app.operations import lookup
 from app.operations.states import State
 from app.queries import Query, Statement, constant, run_together
@@ -20,6 +23,8 @@ from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch
 from app.upstream.wire import NumberState
 from app.values import utc_now
+
+log = structlog.get_logger(__name__)
 
 _NOW = sa.func.clock_timestamp()
 
@@ -91,24 +96,22 @@ async def learn(connection: AsyncConnection, watch: Watch) -> None:
     )
 
 
-async def note_health(connection: AsyncConnection, watch: Watch) -> None:
-    """Take an account's health on by what its answers since held that can't be read."""
-    observed, watch.account.observed = _counting(watch), []
-    watch.odd |= {(one.method, one.subject) for one in observed if one.set_aside}
-    living: Collection[str] | None = watch.readings.keys() if watch.listed else None
-    watch.health = await health_records.observe(
-        connection, background(watch.account.tenant_id), watch.account.upstream_key_id, observed, living
-    )
-
-
-def health_changes(watch: Watch, *, for_worse: bool = False) -> bool:
-    """Whether an account's health is not as it is remembered any more.
-
-    Args:
-        for_worse: only a status that became worse counts.
-    """
-    now = health_now(watch)
-    return now.status.is_worse_than(watch.health.status) if for_worse else now != watch.health
+async def keep_health(database: Database, watch: Watch) -> None:
+    """Take an account's health on by what its answers since held that can't be read, if that is news."""
+    if health_now(watch) == watch.health:
+        watch.account.observed.clear()
+        return
+    tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
+    try:
+        async with database.transaction(Access.tenant(tenant_id)) as connection:
+            observed, watch.account.observed = _counting(watch), []
+            watch.odd |= {(one.method, one.subject) for one in observed if one.set_aside}
+            living: Collection[str] | None = watch.readings.keys() if watch.listed else None
+            watch.health = await health_records.observe(
+                connection, background(tenant_id), key_id, observed, living
+            )
+    except RentgateError as away:
+        log.info("look.health_not_noted", code=away.code)
 
 
 def health_now(watch: Watch) -> Health:

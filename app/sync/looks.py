@@ -11,32 +11,27 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
-from app.accounts import health_records, schedule
+from app.accounts import schedule
 from app.accounts.calls import UpstreamCalls
 from app.accounts.health import LIST
 from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
 from app.errors import (
-    DatabaseUnavailable,
-    InternalError,
-    NotFound,
     RentgateError,
     UpstreamBadResponse,
-    UpstreamBusy,
-    UpstreamKeyRejected,
     UpstreamRefusedError,
-    VaultUnavailable,
 )
-from app.operations import ledger, lookup
+from app.operations import lookup
 from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
 from app.sync.assignments import Lease, Requests
+from app.sync.failures import note_failure
 from app.sync.history import HistoryReader
 from app.sync.intervals import Intervals
-from app.sync.learning import health_changes, learn, note_health
+from app.sync.learning import health_now, keep_health, learn
 from app.sync.messages import MessageReader
 from app.sync.pages import Ask
 from app.sync.unknowns import settle_from_list
@@ -53,16 +48,6 @@ LEAST_READING_SECONDS = 1.0
 
 UNREADABLE = (UpstreamBadResponse, UpstreamRefusedError)
 """The upstream answered, but not with what was asked for; its other methods may still be readable."""
-
-NOT_THE_LIST = (
-    DatabaseUnavailable,
-    VaultUnavailable,
-    UpstreamBusy,
-    UpstreamKeyRejected,
-    NotFound,
-    InternalError,
-)
-"""A look that failed so says nothing of how well the list can be read."""
 
 log = structlog.get_logger(__name__)
 
@@ -108,25 +93,8 @@ class Looker:
                 span.fail(error.code)
                 raise
             finally:
-                await self._note_health(watch)
+                await keep_health(self._database, watch)
                 watch.odd.clear()
-
-    async def note_failure(self, watch: Watch, lease: Lease, error: RentgateError) -> None:
-        """Note that a look failed, for whoever wants to know why nothing is seen."""
-        watch.failures += 1
-        watch.stale = True
-        account = watch.account
-        tenant_id, key_id = account.tenant_id, account.upstream_key_id
-        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
-            await schedule.note_failures(
-                connection, tenant_id, key_id, lease.holder, failures=watch.failures, error_code=error.code
-            )
-            if not watch.listed:  # after the account's row, as everybody locks them
-                await ledger.forget_last_absence(connection, tenant_id, key_id)
-                if not isinstance(error, NOT_THE_LIST):
-                    watch.health = await health_records.fail(
-                        connection, background(tenant_id), key_id, watch.failures, str(error)
-                    )
 
     async def _look(self, watch: Watch, lease: Lease, requests: Requests, *, due: bool) -> None:
         if requests.pending:
@@ -171,7 +139,7 @@ class Looker:
                 watch.listing = listing.digest
             watch.seen_at, watch.listed, watch.list_retry_at = time.monotonic(), True, 0.0
         except UNREADABLE as error:
-            await self.note_failure(watch, lease, error)
+            await note_failure(self._database, watch, lease, error)
             await self._learn(watch)
             pause = self.intervals.list_pause(watch.failures, unsettled=watch.unsettled)
             watch.list_retry_at = time.monotonic() + pause
@@ -189,17 +157,6 @@ class Looker:
         except BaseException:
             watch.stale = True
             raise
-
-    async def _note_health(self, watch: Watch) -> None:
-        """Write down what of the answers of this look can't be read, if that is news."""
-        if not health_changes(watch):
-            watch.account.observed.clear()
-            return
-        try:
-            async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
-                await note_health(connection, watch)
-        except RentgateError as away:
-            log.info("look.health_not_noted", code=away.code)
 
     async def _read_on(self, watch: Watch, lease: Lease, requests: Requests) -> None:
         """Read the messages that somebody waits for or that the list tells of; then the archive, if it is
@@ -267,8 +224,9 @@ class Looker:
         try:
             return await self._calls.watch(watch.account, method, call, patient=patient, subject=subject)
         finally:
-            if health_changes(watch, for_worse=True):  # what the answer holds may take long to be kept
-                await self._note_health(watch)
+            if health_now(watch).status.is_worse_than(watch.health.status):
+                # What the answer holds may take long to be kept.
+                await keep_health(self._database, watch)
 
     def _asking(self, watch: Watch) -> Ask:
         return lambda method, call: self._ask(watch, None, method, call)

@@ -25,6 +25,7 @@ from app.errors import InternalError, NotFound, RentgateError, UpstreamKeyReject
 from app.events.notifications import TOLD, Notifications
 from app.rentals import message_reads
 from app.sync.assignments import HEARTBEAT_SECONDS, LEASE_SECONDS, AssignedAccount, Lease, Requests
+from app.sync.failures import note_failure
 from app.sync.looks import Looker, Lost
 from app.sync.watch import Watch
 from app.telemetry import Metrics
@@ -236,7 +237,7 @@ class Watching:
         began, due = time.monotonic(), held.next_at <= time.monotonic()
         if held.requested:
             held.requested = False
-            await self._load(requests)
+            await requests.load()
             if not requests.pending and not due:
                 return
         if not self._notifications.listening:
@@ -258,32 +259,17 @@ class Watching:
             next_in = intervals.pause(error, before)
             if isinstance(error, UpstreamKeyRejected | NotFound):
                 held.leaving = True  # whether it is looked at any more is not for this worker to know
-            await self._note_failure(watch, lease, error)
+            try:
+                await note_failure(self._database, watch, lease, error)
+            except RentgateError as away:
+                log.info("look.failure_not_noted", code=away.code)
         ended = time.monotonic()
         if due or error is not None or watch.list_asked_at >= began:
             held.began_at = began
             # An interval counts from beginning to beginning, but nobody makes up for polls that took long.
             held.next_at = max(ended, began + next_in) if watch.failures == 0 else ended + next_in
         if error is not None:
-            await self._answer(requests, error)
-
-    async def _load(self, requests: Requests) -> None:
-        try:
-            await requests.load()
-        except RentgateError as away:  # who waits asks again
-            log.info("refresh.not_read", code=away.code)
-
-    async def _answer(self, requests: Requests, error: RentgateError) -> None:
-        try:
-            await requests.answer(error)
-        except RentgateError as away:
-            log.info("refresh.not_answered", code=away.code)
-
-    async def _note_failure(self, watch: Watch, lease: Lease, error: RentgateError) -> None:
-        try:
-            await self._looker.note_failure(watch, lease, error)
-        except RentgateError as away:
-            log.info("look.failure_not_noted", code=away.code)
+            await requests.refuse(error)
 
     async def give_back(self, held: AssignedAccount, lease: Lease) -> None:
         account = held.watch.account

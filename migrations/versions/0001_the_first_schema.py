@@ -271,7 +271,11 @@ def _accounts() -> None:
         comment="Callers who wait for a poll of an account, and how it ended.",
     )
     fence("refresh_requests", "select; insert; update; delete")
-    allow("refresh_requests", WORKER, "select; delete")
+    allow(
+        "refresh_requests",
+        WORKER,
+        "select (answered_at, id, tenant_id, upstream_key_id, waits_until); delete",
+    )
 
     op.create_table(
         "account_health",

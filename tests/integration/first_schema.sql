@@ -7,14 +7,14 @@ insert into vault_keysets (tenant_id, wrapped) values (%(tenant)s, '\x02');
 insert into upstream_keys (tenant_id, id, label, ciphertext, fingerprint, last_four, is_default)
 values (%(tenant)s, %(account)s, 'main', '\x03', '\x04', '1234', true);
 insert into account_looks (tenant_id, upstream_key_id, looked_at) values (%(tenant)s, %(account)s, now());
+insert into refresh_requests (tenant_id, id, upstream_key_id, rental_id, actor, waits_until)
+    values (%(tenant)s, gen_random_uuid(), %(account)s, gen_random_uuid(), 'api_key:x', now());
 insert into account_balances (tenant_id, upstream_key_id, amount, read_at)
 values (%(tenant)s, %(account)s, 41.5, now());
 insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amount)
 values (%(tenant)s, %(account)s, now(), now(), 41.5);
 insert into account_health (tenant_id, upstream_key_id, status, since, problems)
 values (%(tenant)s, %(account)s, 'degraded', now(), '[{"method": "orders", "what": "a date"}]');
-insert into refresh_requests (tenant_id, id, upstream_key_id, rental_id, actor, waits_until)
-values (%(tenant)s, gen_random_uuid(), %(account)s, gen_random_uuid(), 'api-key', now());
 insert into money_lanes (tenant_id, upstream_key_id, fence, held_until)
 values (%(tenant)s, %(account)s, 7, now());
 insert into upstream_usage (tenant_id, upstream_key_id, hour, method, outcome, calls)
