@@ -25,7 +25,6 @@ from app.events.notifications import Notifications
 from app.jobs.engine import Jobs
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
-from app.rentals import outcomes
 from app.rentals import repository as rental_repository
 from app.rentals.calls import call_of
 from app.rentals.changes import Changes
@@ -33,6 +32,7 @@ from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
+from app.settlement import outcomes
 from app.sync.balances import BalanceReader, BalanceTimes
 from app.sync.intervals import Intervals
 from app.sync.looks import Looker

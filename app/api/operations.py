@@ -25,8 +25,8 @@ from app.operations import lookup
 from app.operations.operation import Operation, error_of
 from app.operations.states import Kind, State
 from app.rentals import repository as rentals
-from app.rentals.resolution import resolve
 from app.schemas import Money
+from app.settlement.resolution import resolve
 from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)

@@ -15,7 +15,7 @@ from app.database import PLATFORM, Access
 from app.operations import lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals.resolution import resolve
+from app.settlement.resolution import resolve
 from app.tenants import service as tenants
 from app.values import amount_text
 from app.wiring import Services

@@ -33,12 +33,12 @@ from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
+from app.settlement.unknowns import settle_from_list
 from app.sync.archive import AGAIN_SECONDS, Archive
 from app.sync.intervals import LONGEST_UNREADABLE, Intervals
 from app.sync.learning import health_changes, health_now, learn, note_health
 from app.sync.messages import MessageReader
 from app.sync.pages import HISTORY, Ask, Walk
-from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
 from app.upstream.client import News, UpstreamClient

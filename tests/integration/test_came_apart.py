@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals import resolution
 from app.sandbox.faults import FaultKind
 from app.sandbox.world import Order
+from app.settlement import resolution
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_late_orders import given_up, order_from_elsewhere, spent

@@ -14,9 +14,10 @@ from app.operations import ledger
 from app.operations.operation import Operation
 from app.operations.states import Kind, State
 from app.queries import run
-from app.rentals import outcomes, repository
+from app.rentals import repository
 from app.rentals.repository import RentalFilter
 from app.sandbox.shop import COUNTRIES
+from app.settlement import outcomes
 from app.sync.orphans import adopt_orphans
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import history, look_until_settled, operations, rental

@@ -11,7 +11,7 @@ import pytest
 
 from app.operations.operation import Operation
 from app.operations.states import Kind, State
-from app.sync.matching import END_TOLERANCE, Stranger, fitting
+from app.settlement.matching import END_TOLERANCE, Stranger, fitting
 from app.upstream.wire import NumberState, Order
 
 SENT = datetime(2026, 11, 1, 12, tzinfo=UTC)

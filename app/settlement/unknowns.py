@@ -21,10 +21,11 @@ from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import SPENDING, Kind, State
 from app.queries import Query, Statement, constant, run
-from app.rentals import importing, outcomes, repository
+from app.rentals import importing, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders
-from app.sync.matching import Stranger, fitting, shows_effect
+from app.settlement import outcomes
+from app.settlement.matching import Stranger, fitting, shows_effect
 from app.upstream.rows import Listing
 from app.upstream.wire import Order, PurchasedOrder
 
