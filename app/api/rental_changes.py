@@ -41,6 +41,11 @@ from app.errors import (
     ServiceUnknown,
     SpendLimitExceeded,
 )
+from app.kinds.activate import activate
+from app.kinds.add_service import add_service
+from app.kinds.delete import delete
+from app.kinds.prolong import prolong
+from app.kinds.restore import restore, restore_quote
 from app.rentals.schemas import Rental
 from app.schemas import Money
 from app.tenants.scopes import Scope
@@ -147,7 +152,7 @@ class ImportStarted(BaseModel):
 )
 async def activate_rental(rental_id: UUID, caller: Writer, services: Wired, request: Request) -> Rental:
     """Queue the number for activation, so that it can receive; its `number_state` tells when it can."""
-    outcome = await services.changes.activate(caller, rental_id, claim_of(request))
+    outcome = await activate(services.changes, caller, rental_id, claim_of(request))
     services.notifications.note(rental_id)
     return outcome.rental
 
@@ -159,7 +164,7 @@ async def activate_rental(rental_id: UUID, caller: Writer, services: Wired, requ
 )
 async def get_restore_quote(rental_id: UUID, caller: Reader, services: Wired) -> RestoreQuoteOut:
     """What restoring an expired rental would cost now, and whether it is possible."""
-    quote = await services.changes.restore_quote(caller, rental_id)
+    quote = await restore_quote(services.changes, caller, rental_id)
     return RestoreQuoteOut(
         price=Money(amount=amount_text(quote.price)),
         days_overdue=quote.days_overdue,
@@ -199,7 +204,7 @@ async def restore_rental(
 ) -> Rental:
     """Restore a rental after its end, once, for the price that is quoted now; its new end is read back."""
     max_price = dollars(body.max_price) if body else None
-    outcome = await services.changes.restore(caller, rental_id, max_price, claim_of(request))
+    outcome = await restore(services.changes, caller, rental_id, max_price=max_price, claim=claim_of(request))
     services.notifications.note(rental_id)
     response.status_code = 200 if outcome.settled else 202
     return outcome.rental
@@ -227,8 +232,13 @@ async def prolong_rental(
     the end. A rental of several services is prolonged order by order.
     """
     wanted = prolongable(period(PeriodUnit(body.period.unit), body.period.count))
-    outcome = await services.changes.prolong(
-        caller, rental_id, wanted, dollars(body.max_price), claim_of(request)
+    outcome = await prolong(
+        services.changes,
+        caller,
+        rental_id,
+        wanted,
+        max_price=dollars(body.max_price),
+        claim=claim_of(request),
     )
     services.notifications.note(rental_id)
     response.status_code = 200 if outcome.settled else 202
@@ -264,12 +274,13 @@ async def add_rental_service(
     """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
     `expires_at` is the earliest end of its orders; `upstream_orders` has each.
     """
-    outcome = await services.changes.add_service(
+    outcome = await add_service(
+        services.changes,
         caller,
         rental_id,
         body.service,
-        dollars(body.max_price),
-        claim_of(request),
+        max_price=dollars(body.max_price),
+        claim=claim_of(request),
         days=addable(body.days),
     )
     services.notifications.note(rental_id)
@@ -289,7 +300,7 @@ async def delete_rental(
     rental_id: UUID, caller: Writer, services: Wired, request: Request, response: Response
 ) -> Rental | None:
     """Give a rental up before its end; the upstream promises no refund. The rental stays readable."""
-    outcome = await services.changes.delete(caller, rental_id, claim_of(request))
+    outcome = await delete(services.changes, caller, rental_id, claim_of(request))
     services.notifications.note(rental_id)
     if outcome.settled:
         return None

@@ -363,8 +363,8 @@ class Looker:
         if operation.sent_at is None or operation.settled_at is None:
             return
         seconds = (operation.settled_at - operation.sent_at).total_seconds()
-        with traces.span(f"operation {operation.kind.value} settled", operation.told):
-            self._metrics.operation_settled(operation.kind.value, operation.state.value, seconds)
+        with traces.span(f"operation {operation.kind} settled", operation.told):
+            self._metrics.operation_settled(operation.kind, operation.state.value, seconds)
         log.info(
             "operation.settled",
             operation_id=str(operation.id),
