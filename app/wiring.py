@@ -277,16 +277,6 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
         reader = OrderReader(database, calls)
         rentals = Rentals(database)
         changes = Changes(database, catalog, calls, executor, reader, rentals)
-        purchases = Purchases(
-            database,
-            vault,
-            catalog,
-            calls=calls,
-            executor=executor,
-            reader=reader,
-            changes=changes,
-            rentals=rentals,
-        )
         yield Services(
             settings,
             database,
@@ -300,7 +290,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             Availability(calls, catalog, ttl=settings.offers_ttl),
             executor,
             rentals,
-            purchases,
+            Purchases(vault=vault, changes=changes),
             changes,
             looker,
             balances,

@@ -44,6 +44,7 @@ from app.errors import (
     ServiceUnknown,
     SpendLimitExceeded,
 )
+from app.kinds import create
 from app.kinds.purchases import Purchase
 from app.rentals import repository
 from app.rentals.auto_prolong import Plan
@@ -119,7 +120,7 @@ class RentalList(Page[Rental]):
 
 @router.post(
     "/rentals",
-    status_code=201,
+    status_code=create.KIND.status,
     summary="Rent a number",
     responses={
         202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."},
@@ -156,7 +157,7 @@ async def create_rental(
         metadata=body.metadata or {},
     )
     outcome = await services.purchases.purchase(caller, wanted, claim_of(request))
-    response.status_code = 201 if outcome.settled else 202
+    response.status_code = create.KIND.status if outcome.settled else 202
     response.headers["Location"] = f"/rentals/{outcome.rental.id}"
     return outcome.rental
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
@@ -13,13 +13,14 @@ from app.errors import RentgateError
 from app.events.types import EventType
 from app.idempotency.repository import Claim
 from app.kinds.changes import ChangeRequest, Changes, Outcome, living, step_of
-from app.kinds.kind import Effects, Evidence, Kind, Listed, Stranger, announce, free, save_order
+from app.kinds.kind import Evidence, Kind, announce, free, save_order
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.rentals.repository import Row
 from app.rentals.schemas import Rental
-from app.upstream.client import UpstreamClient
 from app.upstream.wire import NumberState, Order, PurchasedOrder
+
+log = structlog.get_logger(__name__)
 
 _RUNNING = frozenset({NumberState.ACTIVATING, NumberState.ACTIVE})
 
@@ -39,26 +40,26 @@ async def activate(changes: Changes, caller: Caller, rental_id: UUID, claim: Cla
     return await changes.run(caller, KIND, rental_id, request_for, claim=claim)
 
 
+async def activate_bought(changes: Changes, caller: Caller, rental_id: UUID) -> None:
+    """Activate what was just bought; a failure never hides the number, and stands in its history."""
+    try:
+        await activate(changes, caller, rental_id, None)
+    except RentgateError as error:
+        log.info("rental.activation_failed", rental_id=str(rental_id), code=error.code)
+
+
 def _call(operation: Operation) -> Call:
-    async def make(client: UpstreamClient, api_key: str, send_by: float) -> tuple[PurchasedOrder, ...]:
-        await client.activate(api_key, order_id=operation.order.id, send_by=send_by)
-        return ()
-
-    return Call("activate", make)
+    order_id = operation.order.id
+    return Call("activate", lambda client, key, by: client.activate(key, order_id=order_id, send_by=by))
 
 
-def _fitting(
-    operation: Operation, _sent_at: datetime, listed: Listed, _strangers: Sequence[Stranger]
-) -> list[list[Order]]:
-    order = listed.get(operation.order.id)
+def _fitting(evidence: Evidence) -> list[list[Order]]:
+    order = evidence.same
     return [[order]] if order is not None and order.state in _RUNNING else []
 
 
-def _would_show(
-    operation: Operation, _sent_at: datetime, listed: Listed, _strangers: Sequence[Stranger]
-) -> bool:
-    order = listed.get(operation.order.id)
-    return order is None or order.state is not None
+def _would_show(evidence: Evidence) -> bool:
+    return evidence.same is None or evidence.same.state is not None
 
 
 async def _activated(
@@ -84,6 +85,9 @@ KIND = Kind(
     status=202,
     request=ChangeRequest,
     call=_call,
-    evidence=Evidence(_fitting, _would_show),
-    effects=Effects(step_done=_activated, done=_done, failed=_failed),
+    fitting=_fitting,
+    would_show=_would_show,
+    step_done=_activated,
+    done=_done,
+    failed=_failed,
 )

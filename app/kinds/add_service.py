@@ -10,12 +10,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
+from app.catalog.service import Offer
 from app.database import Access
 from app.errors import FieldError, InvalidRequest, OperationPending, RentalNotActive
 from app.events.types import EventType
 from app.idempotency.repository import Claim
 from app.kinds.changes import ChangeRequest, Changes, Outcome, living, require_known_ends, step_of
-from app.kinds.kind import Effects, Evidence, Kind, Listed, Stranger, announce, free, may_hide
+from app.kinds.kind import Evidence, Kind, announce, free, may_hide
 from app.kinds.prices import Quote, days_left, offered_period
 from app.operations.call import Call
 from app.operations.operation import Operation
@@ -70,10 +71,7 @@ async def add_service(
     """
     rental, present = await changes.with_ends(caller, rental_id)
     end = present[0].expires_at
-    bought = _period_of_price(rental, days)
-    (offer,) = await changes.offers(caller, rental, bought, [service], required=True)
-    paid_days = days_left(end) if days is None and end is not None else days
-    price = None if offer is None or paid_days is None else offer.price_per_day * paid_days
+    offer, price = await _price(changes, caller, rental, service, days=days, end=end)
     quote = Quote((price,)).within(max_price)
     async with changes.database.transaction(Access.tenant(caller.tenant_id)) as connection:
         known = await repository.order_ids_of_number(
@@ -106,11 +104,21 @@ async def add_service(
     )
 
 
-def _period_of_price(rental: Row, days: int | None) -> Period:
-    """The period whose price of a day is that of the service: the rental's own, if no days are named."""
+async def _price(
+    changes: Changes, caller: Caller, rental: Row, service: str, *, days: int | None, end: datetime | None
+) -> tuple[Offer | None, Decimal | None]:
+    """A service's offer, and what so many days of it cost, or those to the end; None for what is not told. A
+    day until the end costs what it does for the period that the rental was bought for.
+    """
     if days is not None:
-        return offered_period(days)
-    return Period(PeriodUnit(rental.period_unit), rental.period_count) if rental.period_unit else WEEK
+        bought = offered_period(days)
+    elif rental.period_unit:
+        bought = Period(PeriodUnit(rental.period_unit), rental.period_count)
+    else:
+        bought = WEEK
+    (offer,) = await changes.offers(caller, rental, bought, [service], required=True)
+    paid_days = days_left(end) if days is None and end is not None else days
+    return offer, None if offer is None or paid_days is None else offer.price_per_day * paid_days
 
 
 def _call(operation: Operation) -> Call:
@@ -130,27 +138,23 @@ def _call(operation: Operation) -> Call:
     return Call("add_service_to_order", make)
 
 
-def _fitting(
-    operation: Operation, _sent_at: datetime, listed: Listed, _strangers: Sequence[Stranger]
-) -> list[list[Order]]:
-    request = AddServiceRequest.of(operation.request)
-    return [[order] for order in listed.values() if _is_added(request, order)]
-
-
-def _is_added(request: AddServiceRequest, order: Order) -> bool:
+def _fitting(evidence: Evidence) -> list[list[Order]]:
     """By number and service: an order that the account did not show before, or one that it did and that now
     stands for the service as well. The rental did not have that before, or the call had not been made.
     """
-    if order.phone_number != request.phone_number or request.service not in order.codes:
-        return False
-    return order.order_id not in request.known_orders or len(order.codes) > 1
+    request = AddServiceRequest.of(evidence.operation.request)
+    return [
+        [order]
+        for order in evidence.listed.values()
+        if order.phone_number == request.phone_number
+        and request.service in order.codes
+        and (order.order_id not in request.known_orders or len(order.codes) > 1)
+    ]
 
 
-def _would_show(
-    operation: Operation, _sent_at: datetime, _listed: Listed, strangers: Sequence[Stranger]
-) -> bool:
-    request = AddServiceRequest.of(operation.request)
-    new = [s.order for s in strangers if s.order.order_id not in request.known_orders]
+def _would_show(evidence: Evidence) -> bool:
+    request = AddServiceRequest.of(evidence.operation.request)
+    new = [s.order for s in evidence.strangers if s.order.order_id not in request.known_orders]
     return not any(may_hide(order, {request.service}, request.phone_number) for order in new)
 
 
@@ -193,6 +197,8 @@ KIND = Kind(
     status=201,
     request=AddServiceRequest,
     call=_call,
-    evidence=Evidence(_fitting, _would_show),
-    effects=Effects(step_done=_service_added, done=_done),
+    fitting=_fitting,
+    would_show=_would_show,
+    step_done=_service_added,
+    done=_done,
 )

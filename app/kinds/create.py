@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import RentgateError
 from app.events.notifications import notify
 from app.events.types import EventType
-from app.kinds.kind import END_TOLERANCE, Effects, Evidence, Kind, Listed, Stranger, announce, may_hide
+from app.kinds.kind import END_TOLERANCE, Evidence, Kind, announce, may_hide
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.operations.request import Amount, Request
@@ -21,7 +21,6 @@ from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import repository
 from app.rentals.models import rentals
 from app.rentals.schemas import Rental
-from app.upstream.client import UpstreamClient
 from app.upstream.wire import NumberState, Order, PurchasedOrder
 from app.values import Period
 
@@ -64,29 +63,25 @@ _RIVAL = Statement(
 def _call(operation: Operation) -> Call:
     """`create` for one service, `create_multi` for several on one number."""
     request = CreateRequest.of(operation.request)
-
-    async def one(client: UpstreamClient, api_key: str, send_by: float) -> tuple[PurchasedOrder, ...]:
-        return await client.create(
-            api_key,
-            country=request.upstream_country,
-            service=request.services[0],
-            period=request.period,
-            operator=request.operator,
-            send_by=send_by,
+    services, period, operator = request.services, request.period, request.operator
+    country, rival = request.upstream_country, _rival(operation, request)
+    if len(services) > 1:
+        return Call(
+            "create_multi",
+            lambda client, key, by: client.create_multi(
+                key, country=country, services=services, period=period, operator=operator, send_by=by
+            ),
+            rival,
+            len(services),
         )
-
-    async def several(client: UpstreamClient, api_key: str, send_by: float) -> tuple[PurchasedOrder, ...]:
-        return await client.create_multi(
-            api_key,
-            country=request.upstream_country,
-            services=request.services,
-            period=request.period,
-            operator=request.operator,
-            send_by=send_by,
-        )
-
-    method, make = ("create", one) if len(request.services) == 1 else ("create_multi", several)
-    return Call(method, make, rival=_rival(operation, request), orders=len(request.services))
+    return Call(
+        "create",
+        lambda client, key, by: client.create(
+            key, country=country, service=services[0], period=period, operator=operator, send_by=by
+        ),
+        rival,
+        1,
+    )
 
 
 def _rival(operation: Operation, request: CreateRequest) -> Query[bool]:
@@ -101,23 +96,17 @@ def _rival(operation: Operation, request: CreateRequest) -> Query[bool]:
     return Query(_RIVAL, values, lambda answer: bool(answer.row.found))
 
 
-def _fitting(
-    operation: Operation, sent_at: datetime, _listed: Listed, strangers: Sequence[Stranger]
-) -> list[list[Order]]:
-    request = CreateRequest.of(operation.request)
+def _fitting(evidence: Evidence) -> list[list[Order]]:
+    request = CreateRequest.of(evidence.operation.request)
     groups: dict[str, list[Order]] = {}
-    for stranger in strangers:
-        if _is_purchase(request, sent_at, stranger):
-            number = stranger.order.phone_number or stranger.order.order_id
-            groups.setdefault(number, []).append(stranger.order)
+    for order in evidence.new:
+        if _is_purchase(request, evidence.sent_at, order):
+            groups.setdefault(order.phone_number or order.order_id, []).append(order)
     return list(groups.values())
 
 
-def _is_purchase(request: CreateRequest, sent_at: datetime, stranger: Stranger) -> bool:
-    """By country, service and end, and first seen since the call was sent."""
-    order = stranger.order
-    if stranger.first_seen_at < sent_at:
-        return False
+def _is_purchase(request: CreateRequest, sent_at: datetime, order: Order) -> bool:
+    """By country, service and end."""
     if order.codes.isdisjoint(request.services) or not _is_of(request.country, order):
         return False
     if order.expires_at is None:
@@ -132,11 +121,9 @@ def _is_of(country: str, order: Order) -> bool:
     return order.country is None or order.country.rstrip(_DIGITS) == country.rstrip(_DIGITS)
 
 
-def _would_show(
-    operation: Operation, sent_at: datetime, _listed: Listed, strangers: Sequence[Stranger]
-) -> bool:
-    services = set(CreateRequest.of(operation.request).services)
-    return not any(s.first_seen_at >= sent_at and may_hide(s.order, services, None) for s in strangers)
+def _would_show(evidence: Evidence) -> bool:
+    services = set(CreateRequest.of(evidence.operation.request).services)
+    return not any(may_hide(order, services, None) for order in evidence.new)
 
 
 ACTIVATION_GRACE = timedelta(seconds=60)
@@ -263,6 +250,11 @@ KIND = Kind(
     status=201,
     request=CreateRequest,
     call=_call,
-    evidence=Evidence(_fitting, _would_show),
-    effects=Effects(step_done=_bought, done=_done, failed=_failed, left_open=_pending, in_review=_in_review),
+    fitting=_fitting,
+    would_show=_would_show,
+    step_done=_bought,
+    done=_done,
+    failed=_failed,
+    left_open=_pending,
+    in_review=_in_review,
 )

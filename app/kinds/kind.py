@@ -1,8 +1,4 @@
-"""What a kind of operation says of itself: its request, its call, what shows its effect, and what it changes.
-
-`operations/` and `settlement/` ask a kind for these, and name none. The functions of `Effects` run in the
-settling transaction, after the operation itself was settled.
-"""
+"""What a kind of operation says of itself. `operations/` and `settlement/` ask it, and name none."""
 
 from __future__ import annotations
 
@@ -34,30 +30,49 @@ class Stranger:
     first_seen_at: datetime
 
 
-Listed = Mapping[str, Order]
-"""All orders of an account, by id."""
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How an account's list shows what a step did; pure. `datetime` is when its call was sent.
+    """What is known of an operation's present step, whose call was sent.
 
     Attributes:
-        fitting: the orders that could be what the step made, grouped by number: each group is a possibility.
-        would_show: whether a complete list would show what the step made: nothing in it that could be the
-            effect has a field that can't be read and that would tell.
-        by_absence: whether the effect is that the step's order is gone from the list.
+        listed: all orders of the account, by id.
+        strangers: those of them that nobody has.
     """
 
-    fitting: Callable[[Operation, datetime, Listed, Sequence[Stranger]], list[list[Order]]]
-    would_show: Callable[[Operation, datetime, Listed, Sequence[Stranger]], bool]
-    by_absence: bool = False
+    operation: Operation
+    sent_at: datetime
+    listed: Mapping[str, Order]
+    strangers: Sequence[Stranger]
+
+    @property
+    def same(self) -> Order | None:
+        """The order that the step is about, as it is listed."""
+        return self.listed.get(self.operation.order.id)
+
+    @property
+    def new(self) -> list[Order]:
+        """The orders that nobody has, and that were first seen since the call was sent."""
+        return [one.order for one in self.strangers if one.first_seen_at >= self.sent_at]
+
+
+def _nothing_fits(_evidence: Evidence) -> list[list[Order]]:
+    """For steps that make and move no order."""
+    return []
+
+
+def _always_shows(_evidence: Evidence) -> bool:
+    """For steps whose effect no field has to tell."""
+    return True
 
 
 async def _nothing_done(
-    _connection: AsyncConnection, _operation: Operation, _orders: Sequence[PurchasedOrder]
+    _c: AsyncConnection, _operation: Operation, _orders: Sequence[PurchasedOrder]
 ) -> None:
     """For steps whose result only a list can tell."""
+
+
+async def _nothing_open(_c: AsyncConnection, _operation: Operation) -> None:
+    """For rentals that exist: they show since the intent that an operation on them is open."""
 
 
 async def _free(connection: AsyncConnection, operation: Operation, _error: RentgateError) -> None:
@@ -65,15 +80,20 @@ async def _free(connection: AsyncConnection, operation: Operation, _error: Rentg
     await free(connection, operation)
 
 
-async def _nothing_open(_connection: AsyncConnection, _operation: Operation) -> None:
-    """For rentals that exist: they show since the intent that an operation on them is open."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effects:
-    """What a kind of operation changes.
+class Kind:
+    """One kind of operation. What it changes is written by the settling transaction, after the operation.
 
     Attributes:
+        name: as rows and callers know it.
+        spends: whether it costs money, and so is held against the tenant's limit.
+        status: the HTTP status of its success; what answers 201 has a `Location`.
+        request: what it is asked to do, and what callers are shown of that.
+        call: the upstream call of an operation's present step.
+        fitting: the orders that could be what the step made, grouped by number: each group is a possibility.
+        would_show: whether a complete list would show what the step made: nothing in it that could be the
+            effect has a field that can't be read and that would tell.
+        by_absence: whether what shows the effect is that the step's order is gone from the list.
         step_done: after each step; it is given the orders that the step made, as far as that is known.
         done: after the last step; it is given an event to announce instead of the usual one, or None, and
             gives the rental as it was announced, or None if there is nothing to announce of it.
@@ -82,6 +102,14 @@ class Effects:
         in_review: when a person has to tell the outcome.
     """
 
+    name: str
+    spends: bool
+    status: int
+    request: type[Request]
+    call: Callable[[Operation], Call]
+    fitting: Callable[[Evidence], list[list[Order]]] = _nothing_fits
+    would_show: Callable[[Evidence], bool] = _always_shows
+    by_absence: bool = False
     step_done: Callable[[AsyncConnection, Operation, Sequence[PurchasedOrder]], Awaitable[None]] = (
         _nothing_done
     )
@@ -89,27 +117,6 @@ class Effects:
     failed: Callable[[AsyncConnection, Operation, RentgateError], Awaitable[None]] = _free
     left_open: Callable[[AsyncConnection, Operation], Awaitable[None]] = _nothing_open
     in_review: Callable[[AsyncConnection, Operation], Awaitable[None]] = _nothing_open
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind of operation.
-
-    Attributes:
-        name: as rows and callers know it.
-        spends: whether it costs money, and so is held against the tenant's limit.
-        status: the HTTP status of its success; what answers 201 has a `Location`.
-        request: what it is asked to do.
-        call: the upstream call of an operation's present step.
-    """
-
-    name: str
-    spends: bool
-    status: int
-    request: type[Request]
-    call: Callable[[Operation], Call]
-    evidence: Evidence
-    effects: Effects
 
 
 def may_hide(order: Order, services: Set[str | None], number: str | None) -> bool:

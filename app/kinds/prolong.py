@@ -16,15 +16,14 @@ from app.errors import RentgateError, UpstreamBadResponse
 from app.events.types import EventType
 from app.idempotency.repository import Claim
 from app.kinds.changes import ChangeRequest, Changes, Outcome, living, require_known_ends, step_of
-from app.kinds.kind import END_TOLERANCE, Effects, Evidence, Kind, Listed, Stranger, free
+from app.kinds.kind import END_TOLERANCE, Evidence, Kind, free
 from app.kinds.prices import Quote
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.operations.request import Amount
 from app.rentals import auto_prolong, repository
 from app.rentals.repository import Row
-from app.upstream.client import UpstreamClient
-from app.upstream.wire import Order, PurchasedOrder
+from app.upstream.wire import Order
 from app.values import Period, PeriodUnit
 
 
@@ -111,42 +110,31 @@ async def prolong_by_plan(changes: Changes, caller: Caller, rental_id: UUID) -> 
 
 def _call(operation: Operation) -> Call:
     """`prolong_max` for days, `prolong` for weeks and months."""
-    period = ProlongRequest.of(operation.request).period
-
-    async def by_days(client: UpstreamClient, api_key: str, send_by: float) -> tuple[PurchasedOrder, ...]:
-        order_id = operation.order.id
-        await client.prolong_max(api_key, order_id=order_id, days=period.count, send_by=send_by)
-        return ()
-
-    async def by_more(client: UpstreamClient, api_key: str, send_by: float) -> tuple[PurchasedOrder, ...]:
-        await client.prolong(api_key, order_id=operation.order.id, period=period, send_by=send_by)
-        return ()
-
-    return Call("prolong_max", by_days) if period.unit is PeriodUnit.DAY else Call("prolong", by_more)
+    order_id, period = operation.order.id, ProlongRequest.of(operation.request).period
+    if period.unit is PeriodUnit.DAY:
+        days = period.count
+        return Call(
+            "prolong_max",
+            lambda client, key, by: client.prolong_max(key, order_id=order_id, days=days, send_by=by),
+        )
+    return Call(
+        "prolong", lambda client, key, by: client.prolong(key, order_id=order_id, period=period, send_by=by)
+    )
 
 
-def _fitting(
-    operation: Operation, _sent_at: datetime, listed: Listed, _strangers: Sequence[Stranger]
-) -> list[list[Order]]:
-    order = listed.get(operation.order.id)
-    return [[order]] if order is not None and _is_prolonged(operation, order) else []
-
-
-def _is_prolonged(operation: Operation, order: Order) -> bool:
+def _fitting(evidence: Evidence) -> list[list[Order]]:
     """By its end, which has moved by about the period since before the call."""
-    before = operation.order.expires_at
-    if order.expires_at is None or before is None:
-        return False
+    order, before = evidence.same, evidence.operation.order.expires_at
+    if order is None or order.expires_at is None or before is None:
+        return []
     moved = order.expires_at - before
-    days = timedelta(days=ProlongRequest.of(operation.request).period.days)
-    return moved > timedelta(0) and abs(moved - days) <= min(END_TOLERANCE, days / 2)
+    days = timedelta(days=ProlongRequest.of(evidence.operation.request).period.days)
+    is_prolonged = moved > timedelta(0) and abs(moved - days) <= min(END_TOLERANCE, days / 2)
+    return [[order]] if is_prolonged else []
 
 
-def _would_show(
-    operation: Operation, _sent_at: datetime, listed: Listed, _strangers: Sequence[Stranger]
-) -> bool:
-    order = listed.get(operation.order.id)
-    return order is None or order.expires_at is not None
+def _would_show(evidence: Evidence) -> bool:
+    return evidence.same is None or evidence.same.expires_at is not None
 
 
 async def _done(connection: AsyncConnection, operation: Operation, _event: EventType | None) -> None:
@@ -172,6 +160,8 @@ KIND = Kind(
     status=200,
     request=ProlongRequest,
     call=_call,
-    evidence=Evidence(_fitting, _would_show),
-    effects=Effects(done=_done, failed=_failed),
+    fitting=_fitting,
+    would_show=_would_show,
+    done=_done,
+    failed=_failed,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from app.errors import OperationPending, RentalNotActive, RentgateError, Restore
 from app.events.types import EventType
 from app.idempotency.repository import Claim
 from app.kinds.changes import ChangeRequest, Changes, Outcome, step_of
-from app.kinds.kind import Effects, Evidence, Kind, Listed, Stranger, announce, free, may_hide, save_order
+from app.kinds.kind import Evidence, Kind, announce, free, may_hide, save_order
 from app.kinds.prices import Quote
 from app.operations.call import Call
 from app.operations.operation import Operation
@@ -105,31 +104,18 @@ def _call(operation: Operation) -> Call:
     return Call("restore_user", make)
 
 
-def _fitting(
-    operation: Operation, sent_at: datetime, listed: Listed, strangers: Sequence[Stranger]
-) -> list[list[Order]]:
-    same = listed.get(operation.order.id)
-    if same is not None:
-        return [[same]]
-    return [[s.order] for s in strangers if _is_restored(operation, sent_at, s)]
+def _fitting(evidence: Evidence) -> list[list[Order]]:
+    """The order itself, that is back; or what it may be under a new id, by number and service."""
+    if evidence.same is not None:
+        return [[evidence.same]]
+    number = RestoreRequest.of(evidence.operation.request).phone_number
+    service = evidence.operation.order.service
+    return [[o] for o in evidence.new if number and o.phone_number == number and service in o.codes]
 
 
-def _is_restored(operation: Operation, sent_at: datetime, stranger: Stranger) -> bool:
-    """By number and service, under a new id, and first seen since the call was sent."""
-    order = stranger.order
-    return (
-        stranger.first_seen_at >= sent_at
-        and order.phone_number is not None
-        and order.phone_number == RestoreRequest.of(operation.request).phone_number
-        and operation.order.service in order.codes
-    )
-
-
-def _would_show(
-    operation: Operation, sent_at: datetime, _listed: Listed, strangers: Sequence[Stranger]
-) -> bool:
-    services, number = {operation.order.service}, RestoreRequest.of(operation.request).phone_number
-    return not any(s.first_seen_at >= sent_at and may_hide(s.order, services, number) for s in strangers)
+def _would_show(evidence: Evidence) -> bool:
+    number = RestoreRequest.of(evidence.operation.request).phone_number
+    return not any(may_hide(order, {evidence.operation.order.service}, number) for order in evidence.new)
 
 
 async def _restored(
@@ -186,6 +172,9 @@ KIND = Kind(
     status=200,
     request=RestoreRequest,
     call=_call,
-    evidence=Evidence(_fitting, _would_show),
-    effects=Effects(step_done=_restored, done=_done, failed=_failed),
+    fitting=_fitting,
+    would_show=_would_show,
+    step_done=_restored,
+    done=_done,
+    failed=_failed,
 )

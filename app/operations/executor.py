@@ -196,7 +196,7 @@ class Executor(Generic[S]):
             never = error
             return await self._settle(operation, lambda c: self._not_sent(c, operation, never, State.QUEUED))
         try:
-            orders = await self._calls.fire(
+            told = await self._calls.fire(
                 operation.caller,
                 operation.upstream_key_id,
                 call.method,
@@ -212,6 +212,7 @@ class Executor(Generic[S]):
             return await self._settle(
                 operation, lambda c: self._outcomes.unknown(c, operation, why), look=True
             )
+        orders = told or ()
         return await self._settle(
             operation,
             lambda c: self._made(c, operation, orders, show),

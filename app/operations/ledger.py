@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from app.database import new_id
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
-from app.operations.operation import COLUMNS, Operation, error_record, from_row
+from app.operations.operation import COLUMNS, Kind, Operation, error_record, from_row
 from app.operations.states import State, origins
 from app.queries import Answer, Query, Statement, run, run_together
 
@@ -28,18 +28,6 @@ ATTENDED_SECONDS = 15.0
 
 NEXT_STEP_SECONDS = 3.0
 """How long the process that did a step has to begin with the next, before another one does."""
-
-
-class Kind(Protocol):
-    """What the ledger asks of an operation's kind."""
-
-    @property
-    def name(self) -> str:
-        """As rows keep it."""
-
-    @property
-    def spends(self) -> bool:
-        """Whether it costs money, and so is held against the tenant's limit."""
 
 
 _NOW = sa.func.clock_timestamp()

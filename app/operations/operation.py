@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.audit.caller import Caller
@@ -14,6 +14,18 @@ from app.errors import InternalError, PurchaseNotMade, RentgateError, UpstreamRe
 from app.operations.models import operations
 from app.operations.request import Step
 from app.operations.states import OPEN, State
+
+
+class Kind(Protocol):
+    """What the ledger asks of an operation's kind."""
+
+    @property
+    def name(self) -> str:
+        """As rows keep it."""
+
+    @property
+    def spends(self) -> bool:
+        """Whether it costs money, and so is held against the tenant's limit."""
 
 
 @dataclass(frozen=True, slots=True)

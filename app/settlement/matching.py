@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.kinds.kind import Stranger
+from app.kinds.kind import Evidence, Stranger
 from app.kinds.registry import kind_of
 from app.operations.operation import Operation
 from app.upstream.wire import Order
@@ -13,24 +13,14 @@ from app.upstream.wire import Order
 def fitting(
     operation: Operation, listed: Mapping[str, Order], strangers: Sequence[Stranger]
 ) -> list[list[Order]]:
-    """The orders that could be what the present step made, grouped by number: each group is a possibility.
-
-    Args:
-        listed: all orders of the account, by id.
-        strangers: those of them that nobody has.
-    """
-    sent_at = operation.sent_at
-    return (
-        [] if sent_at is None else kind_of(operation).evidence.fitting(operation, sent_at, listed, strangers)
-    )
+    """The orders that could be what the present step made, as its kind's `fitting` tells."""
+    if operation.sent_at is None:
+        return []
+    return kind_of(operation).fitting(Evidence(operation, operation.sent_at, listed, strangers))
 
 
 def shows_effect(operation: Operation, listed: Mapping[str, Order], strangers: Sequence[Stranger]) -> bool:
-    """Whether a complete list would show what the present step made: nothing in it that could be the effect
-    has a field that can't be read and that would tell.
-
-    Args:
-        strangers: orders that nobody has.
-    """
-    sent_at = operation.sent_at
-    return sent_at is None or kind_of(operation).evidence.would_show(operation, sent_at, listed, strangers)
+    """Whether a complete list would show what the present step made, as its kind's `would_show` tells."""
+    if operation.sent_at is None:
+        return True
+    return kind_of(operation).would_show(Evidence(operation, operation.sent_at, listed, strangers))

@@ -49,7 +49,7 @@ async def made_late(
     if operation.is_last_step:
         return await made(connection, operation, orders, event=EventType.RENTAL_RECOVERED)
     if await ledger.advance_in_review(connection, operation) is not None:
-        await kind_of(operation).effects.step_done(connection, operation, orders)
+        await kind_of(operation).step_done(connection, operation, orders)
     return None
 
 
@@ -71,22 +71,22 @@ async def _done(
     event: EventType | None,
 ) -> tuple[Operation, Rental | None] | None:
     """The operation after its present step, with the rental if that was announced."""
-    effects = kind_of(operation).effects
+    kind = kind_of(operation)
     if operation.is_last_step:
         reached = await _settle(connection, operation, State.SUCCEEDED)
     else:
         reached = _note_charge(connection, await ledger.advance(connection, operation))
     if reached is None:
         return None
-    await effects.step_done(connection, operation, orders)
-    return reached, await effects.done(connection, reached, event) if operation.is_last_step else None
+    await kind.step_done(connection, operation, orders)
+    return reached, await kind.done(connection, reached, event) if operation.is_last_step else None
 
 
 async def accepted(connection: AsyncConnection, operation: Operation) -> Operation | None:
     """A person says that an operation in review is done as it stands."""
     settled = await _settle(connection, operation, State.SUCCEEDED)
     if settled is not None:
-        await kind_of(settled).effects.done(connection, settled, None)
+        await kind_of(settled).done(connection, settled, None)
     return settled
 
 
@@ -132,7 +132,7 @@ async def to_review(
     """Only a person can tell what came of the operation: more than one order fits, or nobody can look."""
     settled = await _settle(connection, operation, State.REVIEW, candidates=candidates)
     if settled is not None:
-        await kind_of(settled).effects.in_review(connection, settled)
+        await kind_of(settled).in_review(connection, settled)
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 
@@ -146,7 +146,7 @@ async def failed(
     why = error or operation.not_made
     settled = await _settle(connection, operation, State.FAILED, error=why, candidates=operation.candidates)
     if settled is not None:
-        await kind_of(settled).effects.failed(connection, settled, why)
+        await kind_of(settled).failed(connection, settled, why)
     return settled
 
 
@@ -158,7 +158,7 @@ async def shown(connection: AsyncConnection, operation: Operation) -> Rental:
 async def left_open(connection: AsyncConnection, operation: Operation) -> None:
     """Its caller is told that the outcome is open; of a review that was told when it began."""
     if operation.state is not State.REVIEW:
-        await kind_of(operation).effects.left_open(connection, operation)
+        await kind_of(operation).left_open(connection, operation)
 
 
 async def _settle(

@@ -80,7 +80,7 @@ async def settle_from_list(
             strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
             continue
         possible = fitting(operation, listed, strangers)
-        if kind_of(operation).evidence.by_absence and operation.order.id not in listed:
+        if kind_of(operation).by_absence and operation.order.id not in listed:
             if not orders.complete:
                 continue
             # Gone from one list is not gone yet: as with any order, several have to agree.
