@@ -23,16 +23,17 @@ from app.database import Access, Database, Role
 from app.errors import RentgateError
 from app.events.notifications import Notifications
 from app.jobs.engine import Jobs
+from app.kinds.changes import Changes
+from app.kinds.purchases import Purchases
+from app.kinds.registry import call_of
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
-from app.rentals import outcomes
 from app.rentals import repository as rental_repository
-from app.rentals.calls import call_of
-from app.rentals.changes import Changes
 from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
+from app.settlement import outcomes
 from app.sync.balances import BalanceReader, BalanceTimes
 from app.sync.intervals import Intervals
 from app.sync.looks import Looker
@@ -91,6 +92,7 @@ class Services:
     availability: Availability
     executor: Executor[Rental]
     rentals: Rentals
+    purchases: Purchases
     changes: Changes
     looker: Looker
     balances: BalanceReader | None
@@ -273,10 +275,8 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
         notifications.start()
         jobs = Jobs(database, notifications)
         reader = OrderReader(database, calls)
-        changes = Changes(database, catalog, calls, executor, reader)
-        rentals = Rentals(
-            database, vault, catalog, calls=calls, executor=executor, reader=reader, changes=changes
-        )
+        rentals = Rentals(database)
+        changes = Changes(database, catalog, calls, executor, reader, rentals)
         yield Services(
             settings,
             database,
@@ -290,6 +290,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             Availability(calls, catalog, ttl=settings.offers_ttl),
             executor,
             rentals,
+            Purchases(vault=vault, changes=changes),
             changes,
             looker,
             balances,

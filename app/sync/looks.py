@@ -27,6 +27,7 @@ from app.operations.operation import Operation
 from app.operations.states import State
 from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
+from app.settlement.unknowns import settle_from_list
 from app.sync.assignments import Lease, Requests
 from app.sync.failures import note_failure
 from app.sync.history import HistoryReader
@@ -34,7 +35,6 @@ from app.sync.intervals import Intervals
 from app.sync.learning import health_now, keep_health, learn
 from app.sync.messages import MessageReader
 from app.sync.pages import Ask
-from app.sync.unknowns import settle_from_list
 from app.sync.watch import Reading, Watch
 from app.telemetry import Metrics, traces
 from app.upstream.client import News, UpstreamClient
@@ -286,8 +286,8 @@ class Looker:
         if operation.sent_at is None or operation.settled_at is None:
             return
         seconds = (operation.settled_at - operation.sent_at).total_seconds()
-        with traces.span(f"operation {operation.kind.value} settled", operation.told):
-            self._metrics.operation_settled(operation.kind.value, operation.state.value, seconds)
+        with traces.span(f"operation {operation.kind} settled", operation.told):
+            self._metrics.operation_settled(operation.kind, operation.state.value, seconds)
         log.info(
             "operation.settled",
             operation_id=str(operation.id),

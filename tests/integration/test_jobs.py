@@ -13,6 +13,7 @@ import pytest
 from app.database import WORKER, Database
 from app.events.notifications import Notifications
 from app.jobs.engine import Jobs
+from app.kinds.delete import delete
 from app.webhooks import deliveries, repository
 from app.wiring import DatabaseUrls
 from app.worker import Worker
@@ -250,7 +251,7 @@ def test_what_waits_behind_an_earlier_event_is_nobodys_to_deliver(open_house: Op
         async with open_house() as house:
             await hooked(house, "https://example.com")
             bought = (await buy(house)).rental
-            await house.services.changes.delete(house.caller, bought.id, None)
+            await delete(house.services.changes, house.caller, bought.id, None)
             async with house.database.transaction(house.tenant) as connection:
                 await connection.exec_driver_sql(
                     "update webhook_deliveries set next_at = now() + interval '1 hour' where position ="

@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 from uuid import UUID
 
+from app.kinds.restore import restore
 from app.operations import spending
 from app.operations.states import State
 from app.sandbox.faults import FaultKind
@@ -141,7 +142,7 @@ def test_a_restore_that_lives_on_under_a_new_id_is_found(open_house: OpenHouse) 
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "after")
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             living = house.sandbox.world.living
             del living[old.id]
             old.id = 999_999
@@ -161,9 +162,9 @@ def test_a_second_restore_does_not_wake_the_first(open_house: OpenHouse) -> None
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "before")
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             assert (await look_until_settled(house, bought.id)).status == "expired"
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             await house.look()
             states = [(operation.kind, operation.state) for operation in await operations(house)]
             assert states == [("restore", "succeeded"), ("restore", "failed"), ("create", "succeeded")]

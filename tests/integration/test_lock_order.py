@@ -17,10 +17,10 @@ from app.database import Access, Database, new_id
 from app.errors import DatabaseUnavailable
 from app.events import repository as events
 from app.events.types import EventType
+from app.kinds import create
 from app.operations import ledger, spending
 from app.operations.models import spending_months
 from app.operations.operation import Operation
-from app.operations.states import Kind
 from app.rentals.models import upstream_orders
 from app.sandbox.faults import Fault, FaultKind
 from app.vault.models import upstream_keys
@@ -125,7 +125,7 @@ def test_who_waits_for_the_months_spending_keeps_no_event_of_the_tenant_waiting(
                 operation = await ledger.commit_intent(
                     connection,
                     house.caller,
-                    Kind.CREATE,
+                    create.KIND,
                     upstream_key_id=house.key_id,
                     rental_id=new_id(),
                     request={},
