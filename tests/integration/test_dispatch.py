@@ -38,8 +38,8 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
         with receiving() as dead, receiving() as alive:
             dead.reply = lambda _: Reply(500, {"Retry-After": "3600"})
             async with (
-                open_house(webhook_allow_private=True) as house,
-                open_house(webhook_allow_private=True) as other,
+                open_house(webhook_allow_private=True, upstream_timeout=10.0) as house,
+                open_house(webhook_allow_private=True, upstream_timeout=10.0) as other,
                 working(house),
             ):
                 for one in (house, other):

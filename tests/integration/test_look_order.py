@@ -130,7 +130,7 @@ def test_an_order_that_came_back_while_its_end_was_looked_for_is_not_closed(open
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
             house.sandbox.world.living.update(living)
-            await house.services.rentals._reader.read(house.caller, house.key_id)
+            await house.services.changes.reader.read(house.caller, house.key_id)
             await looking
             assert (await rental(house, bought.id)).status == "active"
 
