@@ -16,6 +16,7 @@ from app import migrate
 from app.accounts.buckets import Limit
 from app.accounts.calls import UpstreamCalls
 from app.accounts.pace import Pace
+from app.accounts.set_aside_reports import SetAsideReports
 from app.audit.seals import Hash
 from app.catalog.availability import Availability
 from app.catalog.service import Catalog
@@ -266,7 +267,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             balances = BalanceReader(
                 database,
                 calls,
-                BalanceClient(balance_transport),
+                BalanceClient(balance_transport, observe=SetAsideReports(metrics).report),
                 pace,
                 metrics,
                 call_timeout=settings.upstream_timeout,
