@@ -426,7 +426,7 @@ class UpstreamUnavailable(Unavailable):
 
 
 class UpstreamBusy(Unavailable):
-    """The upstream limits its calls, and there is no room for this one within the time-out."""
+    """The upstream limits its calls, the pace has no room in time, or no worker answers a refresh."""
 
     code, title = "upstream_busy", "The upstream has no room for this call"
     remedy = "Try again after Retry-After; nothing was spent."

@@ -16,22 +16,24 @@ from app import migrate
 from app.accounts.buckets import Limit
 from app.accounts.calls import UpstreamCalls
 from app.accounts.pace import Pace
+from app.accounts.set_aside_reports import SetAsideReports
 from app.audit.seals import Hash
 from app.catalog.availability import Availability
 from app.catalog.service import Catalog
 from app.database import Access, Database, Role
 from app.errors import RentgateError
 from app.events.notifications import Notifications
+from app.kinds.changes import Changes
+from app.kinds.purchases import Purchases
+from app.kinds.registry import call_of
 from app.operations.executor import Executor
 from app.postgres import EmbeddedPostgres
-from app.rentals import outcomes
 from app.rentals import repository as rental_repository
-from app.rentals.calls import call_of
-from app.rentals.changes import Changes
 from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
 from app.rentals.service import Rentals
 from app.settings import Settings
+from app.settlement import outcomes
 from app.sync.balances import BalanceReader, BalanceTimes
 from app.sync.intervals import Intervals
 from app.sync.looks import Looker
@@ -90,6 +92,7 @@ class Services:
     availability: Availability
     executor: Executor[Rental]
     rentals: Rentals
+    purchases: Purchases
     changes: Changes
     looker: Looker
     balances: BalanceReader | None
@@ -262,7 +265,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             balances = BalanceReader(
                 database,
                 calls,
-                BalanceClient(balance_transport),
+                BalanceClient(balance_transport, observe=SetAsideReports(metrics).report),
                 pace,
                 metrics,
                 call_timeout=settings.upstream_timeout,
@@ -270,10 +273,8 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             )
         notifications.start()
         reader = OrderReader(database, calls)
-        changes = Changes(database, catalog, calls, executor, reader)
-        rentals = Rentals(
-            database, vault, catalog, calls=calls, executor=executor, reader=reader, changes=changes
-        )
+        rentals = Rentals(database)
+        changes = Changes(database, catalog, calls, executor, reader, rentals)
         yield Services(
             settings,
             database,
@@ -287,10 +288,16 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
             Availability(calls, catalog, ttl=settings.offers_ttl),
             executor,
             rentals,
+            Purchases(vault=vault, changes=changes),
             changes,
             looker,
             balances,
-            Refresher(database, looker, call_timeout=settings.upstream_timeout),
+            Refresher(
+                database,
+                notifications,
+                interval=settings.sync_interval,
+                call_timeout=settings.upstream_timeout,
+            ),
             notifications,
             Dispatcher(database, keyring, sender, notifications, metrics),
             metrics,

@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 import structlog
 
-from app.accounts import balances, health_records
+from app.accounts import balances, health_records, refresh_requests
 from app.accounts import overview as accounts
 from app.audit import repository as audit
 from app.audit import seals
@@ -18,6 +18,8 @@ from app.audit.models import upstream_usage
 from app.database import WORKER, Access
 from app.errors import RentgateError
 from app.idempotency import repository as idempotency
+from app.kinds.activate import activate_bought
+from app.kinds.prolong import prolong_by_plan
 from app.operations import lookup
 from app.operations.states import State
 from app.rentals import auto_prolong, expiring
@@ -107,10 +109,7 @@ class Worker:
         async with self._services.database.transaction(WORKER) as connection:
             waiting = (await connection.execute(query.limit(WAITING_AT_ONCE))).all()
         for row in waiting:
-            try:
-                await self._services.changes.activate(background(row.tenant_id), row.id, None)
-            except RentgateError as error:
-                log.info("rental.activation_failed", rental_id=str(row.id), code=error.code)
+            await activate_bought(self._services.changes, background(row.tenant_id), row.id)
 
     async def _rotate(self) -> None:
         """Go on with a rotation of the vault, if nobody else does."""
@@ -131,7 +130,7 @@ class Worker:
         async with self._services.database.transaction(WORKER) as connection:
             found = await auto_prolong.due(connection, EXPIRING_AT_ONCE)
         prolonging = [
-            self._services.changes.prolong_by_plan(background(tenant_id), rental_id)
+            prolong_by_plan(self._services.changes, background(tenant_id), rental_id)
             for tenant_id, rental_id in found
         ]
         for ended in await asyncio.gather(*prolonging, return_exceptions=True):
@@ -179,6 +178,7 @@ class Worker:
         async with database.transaction(WORKER) as connection:
             await idempotency.delete_old(connection)
             await balances.delete_old(connection)
+            await refresh_requests.delete_old(connection)
             await deliveries.delete_old(connection, timedelta(days=self._services.settings.events_kept_days))
             hour = sa.func.date_trunc("hour", sa.func.now())
             tenants = await connection.scalars(

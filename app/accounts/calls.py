@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import health_records
 from app.accounts.breaker import Breaker
 from app.accounts.health import Observation, Observations
+from app.accounts.health_notes import HealthNotes
 from app.accounts.observed import observed
 from app.accounts.pace import Pace
 from app.accounts.set_aside_reports import SetAsideReports
@@ -89,9 +89,7 @@ class UpstreamCalls:
         self._breaker = Breaker()
         self._metrics = metrics
         self._set_aside = SetAsideReports(metrics)
-        self._troubled: set[UUID] = (
-            set()
-        )  # accounts with a problem that a caller's reading met, in this process
+        self.health_notes = HealthNotes(database)
         self.trials = Trials(database, vault, self.try_secret, listed_order_ids)
         self._taking: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -403,9 +401,7 @@ class UpstreamCalls:
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
                 await self._note_acceptance(connection, caller, upstream_key_id)
-            if upstream_key_id in self._troubled or any(reading.set_aside for reading in readings.made):
-                health = await health_records.observe(connection, caller, upstream_key_id, readings.made)
-                (self._troubled.add if health.problems else self._troubled.discard)(upstream_key_id)
+            await self.health_notes.note(connection, caller, upstream_key_id, readings)
 
     async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:

@@ -1,13 +1,15 @@
 """How well an upstream account can be read: pure rules, from one reading of a method to the next.
 
 A problem begins when something in a reading had to be set aside, and ends after three clean readings in a
-row. An account with a problem is degraded; one whose list of orders failed three times in a row is failing.
+row. One of a method that nothing reads again by itself also ends a day after it was last met. An account with
+a problem is degraded; one whose list of orders failed three times in a row is failing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,9 +22,16 @@ FAILURES = 3
 """After so many failed polls in a row an account is failing."""
 
 MOST_PROBLEMS = 20
-"""More are not kept apart: one is enough to be degraded."""
+"""More problems of single orders are not kept apart: one is enough to be degraded. Those of the account
+itself are always kept; there are no more of them than methods.
+"""
 
 LIST = "orders"
+POLLED = frozenset({LIST, "sms", "get_rent_history", "balance"})
+"""The methods that are read again and again, whatever callers do."""
+
+LASTS = timedelta(days=1)
+"""How long a problem of any other method lasts after it was last met: nobody may ever call that again."""
 
 
 class HealthStatus(StrEnum):
@@ -31,6 +40,11 @@ class HealthStatus(StrEnum):
     OK = "ok"
     DEGRADED = "degraded"
     FAILING = "failing"
+
+    def is_worse_than(self, other: HealthStatus) -> bool:
+        """Whether this is further from the best than another."""
+        order = tuple(HealthStatus)
+        return order.index(self) > order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Problem:
     Attributes:
         field: where it stands in the answer; None if there is no answer that can be read.
         clean: how many readings in a row were clean since.
+        ends_at: when it ends by itself; None if only clean readings end it.
     """
 
     method: str
@@ -62,6 +77,14 @@ class Problem:
     message: str
     failing: bool = False
     clean: int = 0
+    ends_at: datetime | None = None
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool]:
+        """The smaller, the worse: what blinds the account, then what is read all the time, and of that what
+        is about the whole account.
+        """
+        return not self.failing, self.ends_at is not None, bool(self.subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +102,26 @@ class Health:
 
     @property
     def worst(self) -> Problem | None:
-        """The problem to be told of."""
-        return next(iter(sorted(self.problems, key=lambda problem: not problem.failing)), None)
+        """The problem to be told of: of several that are as bad, the oldest."""
+        return min(self.problems, key=lambda problem: problem.rank, default=None)
 
     def has(self, method: str, subject: str = "") -> bool:
         """Whether readings of a method have a problem that has not ended."""
         return any((p.method, p.subject) == (method, subject) for p in self.problems)
 
-    def after(self, observation: Observation) -> Health:
-        """The health after one more reading."""
+    def at(self, now: datetime) -> Health:
+        """The health when no reading was made until `now`: some problems end by themselves."""
+        if not any(problem.ends_at is not None and problem.ends_at <= now for problem in self.problems):
+            return self
+        return Health(tuple(p for p in self.problems if p.ends_at is None or p.ends_at > now))
+
+    def after(self, observation: Observation, now: datetime) -> Health:
+        """The health after one more reading, made at `now`."""
         if observation.set_aside:
             first = observation.set_aside[0]
-            return self._with(Problem(observation.method, observation.subject, first.field, first.message))
+            ends_at = None if observation.method in POLLED else now + LASTS
+            problem = Problem(observation.method, observation.subject, first.field, first.message)
+            return self._with(replace(problem, ends_at=ends_at))
         left = []
         for problem in self.problems:
             cleaner = problem
@@ -100,15 +131,17 @@ class Health:
                 left.append(cleaner)
         return Health(tuple(left))
 
-    def after_all(self, observations: Sequence[Observation], living: Collection[str] | None = None) -> Health:
-        """The health after some more readings.
+    def after_all(
+        self, observations: Sequence[Observation], now: datetime, living: Collection[str] | None = None
+    ) -> Health:
+        """The health at `now`, after some more readings.
 
         Args:
             living: the orders that are read from now on, if that is known; the problems of others end.
         """
-        health = self
+        health = self.at(now)
         for observation in combined(observations):
-            health = health.after(observation)
+            health = health.after(observation, now)
         return health if living is None else health._of_living(living)
 
     def after_failures(self, failures: int, message: str) -> Health:
@@ -125,22 +158,33 @@ class Health:
             if (known.method, known.subject) == (problem.method, problem.subject):
                 worse = replace(problem, failing=problem.failing or known.failing)
                 return Health((*self.problems[:index], worse, *self.problems[index + 1 :]))
-        return Health((*self.problems, problem)) if len(self.problems) < MOST_PROBLEMS else self
+        of_orders = sum(bool(known.subject) for known in self.problems)
+        if problem.subject and of_orders >= MOST_PROBLEMS:
+            return self
+        return Health((*self.problems, problem))
 
     def record(self) -> list[dict[str, Any]]:
         """The problems as they are stored."""
-        return [asdict(problem) for problem in self.problems]
+        return [
+            {**asdict(problem), "ends_at": problem.ends_at and problem.ends_at.isoformat()}
+            for problem in self.problems
+        ]
 
     @classmethod
     def of_record(cls, record: Sequence[dict[str, Any]]) -> Health:
         """The health of stored problems."""
-        return cls(tuple(Problem(**problem) for problem in record))
+        return cls(tuple(_problem_of(problem) for problem in record))
+
+
+def _problem_of(stored: dict[str, Any]) -> Problem:
+    ends_at = stored.get("ends_at")
+    return Problem(**{**stored, "ends_at": ends_at and datetime.fromisoformat(ends_at)})
 
 
 class Observations:
     """Collects the readings of one call, which are about one subject."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str = "") -> None:
         self._subject = subject
         self.made: list[Observation] = []
 

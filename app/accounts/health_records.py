@@ -10,18 +10,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.health import Health, HealthStatus, Observation
 from app.accounts.models import account_health
 from app.audit.caller import Caller
+from app.database import Timestamp
 from app.events import repository as events
 from app.events.types import EventType
 from app.queries import Query, Statement
 from app.vault.models import upstream_keys
 
-_RANKS = tuple(HealthStatus)
+_NOW: sa.ColumnElement[datetime] = sa.func.clock_timestamp(type_=Timestamp)
 
 
 class HealthProblem(BaseModel):
@@ -34,7 +35,8 @@ class HealthProblem(BaseModel):
 
 class AccountHealth(BaseModel):
     """How well the account can be read. `degraded`: something was set aside in the newest answer of a method.
-    `failing`: its orders could not be read three times in a row. `ok` again after three clean answers.
+    `failing`: its orders could not be read three times in a row. `ok` again after three clean answers; for a
+    method that is only called on request, also a day after its last odd answer.
     """
 
     status: Literal["ok", "degraded", "failing"]
@@ -56,6 +58,14 @@ class KeptHealth:
     health: Health
     since: datetime | None
 
+    def at(self, now: datetime) -> KeptHealth:
+        """What is true at `now` of what was kept before: some problems end by themselves."""
+        health = self.health.at(now)
+        if health.status is self.health.status:
+            return KeptHealth(health, self.since)
+        ended = [problem.ends_at for problem in self.health.problems if problem.ends_at is not None]
+        return KeptHealth(health, max(moment for moment in ended if moment <= now))
+
     def shown(self, made_at: datetime) -> AccountHealth:
         """The health as callers read it, of an account that was stored at `made_at`."""
         worst = self.health.worst
@@ -69,34 +79,46 @@ WELL = KeptHealth(Health(), None)
 async def of_accounts(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_ids: Sequence[UUID]
 ) -> dict[UUID, KeptHealth]:
-    """The health of those of these accounts that ever had a problem."""
+    """The health, as it is now, of those of these accounts that ever had a problem."""
     table = account_health.c
-    query = sa.select(table.upstream_key_id, table.problems, table.since).where(
+    query = sa.select(table.upstream_key_id, table.problems, table.since, _NOW.label("now")).where(
         table.tenant_id == tenant_id, table.upstream_key_id.in_(upstream_key_ids)
     )
-    return {row[0]: KeptHealth(Health.of_record(row[1]), row[2]) for row in await connection.execute(query)}
+    found = await connection.execute(query)
+    return {
+        row.upstream_key_id: KeptHealth(Health.of_record(row.problems), row.since).at(row.now)
+        for row in found
+    }
 
 
 async def change(
-    connection: AsyncConnection, caller: Caller, upstream_key_id: UUID, step: Callable[[Health], Health]
+    connection: AsyncConnection,
+    caller: Caller,
+    upstream_key_id: UUID,
+    step: Callable[[Health, datetime], Health],
 ) -> Health:
     """Take an account's health a step on, and announce a change of its status; returns what it is then.
 
     Locks the account's row of health until the transaction ends, if there is one or one is needed.
+
+    Args:
+        step: given the health as it is now, and the time.
     """
-    kept = await _locked(connection, caller.tenant_id, upstream_key_id)
-    before = WELL if kept is None else kept
-    after = step(before.health)
-    if after == before.health:
+    stored, now = await _locked(connection, caller.tenant_id, upstream_key_id)
+    kept = stored or WELL
+    after = step(kept.at(now).health, now)
+    if after == kept.health:
         return after
-    if kept is None:
+    if stored is None:
         await _make(connection, caller.tenant_id, upstream_key_id)
-        before = await _locked(connection, caller.tenant_id, upstream_key_id) or WELL
-        after = step(before.health)
-    changes = after.status is not before.health.status
+        stored, now = await _locked(connection, caller.tenant_id, upstream_key_id)
+        kept = stored or WELL
+        after = step(kept.at(now).health, now)
+    before = kept.at(now)
+    changes = after.status is not kept.health.status
     values: dict[str, Any] = {"problems": after.record(), "status": after.status.value}
     if changes:
-        values["since"] = sa.func.clock_timestamp()
+        values["since"] = before.since if after.status is before.health.status else _NOW
     saved = await connection.execute(
         account_health.update()
         .where(*_this(caller.tenant_id, upstream_key_id))
@@ -107,7 +129,7 @@ async def change(
         since: datetime = saved.scalar_one()
         shown = KeptHealth(after, since).shown(since)
         _announce(
-            connection, caller, HealthChange(upstream_key_id=upstream_key_id, health=shown), before.health
+            connection, caller, HealthChange(upstream_key_id=upstream_key_id, health=shown), kept.health
         )
     return after
 
@@ -121,7 +143,7 @@ async def observe(
 ) -> Health:
     """Take an account's health on by readings of its answers, as `Health.after_all` does; what it is then."""
     return await change(
-        connection, caller, upstream_key_id, lambda health: health.after_all(observations, living)
+        connection, caller, upstream_key_id, lambda health, now: health.after_all(observations, now, living)
     )
 
 
@@ -130,7 +152,7 @@ async def fail(
 ) -> Health:
     """Note that an account's list of orders failed so many times in a row; the health that this leaves."""
     return await change(
-        connection, caller, upstream_key_id, lambda health: health.after_failures(failures, message)
+        connection, caller, upstream_key_id, lambda health, _now: health.after_failures(failures, message)
     )
 
 
@@ -143,22 +165,30 @@ _PROBLEMS = Statement(
 
 
 def of_account(tenant_id: UUID, upstream_key_id: UUID) -> Query[Health]:
-    """The health of one account."""
+    """The health of one account as it was stored last."""
     given = {"tenant": tenant_id, "account": upstream_key_id}
     return Query(_PROBLEMS, given, lambda answer: Health.of_record(answer.row.problems if answer.row else ()))
 
 
 async def by_status(connection: AsyncConnection) -> dict[str, int]:
-    """How many accounts of all tenants have each status; for the worker."""
-    status = sa.func.coalesce(account_health.c.status, HealthStatus.OK.value)
+    """How many accounts of all tenants have each status now; for the worker."""
+    status = sa.case((_has_problem(), account_health.c.status), else_=HealthStatus.OK.value).label("told")
     query = (
         sa.select(status, sa.func.count())
         .select_from(upstream_keys.outerjoin(account_health, _of_key()))
         .where(upstream_keys.c.deleted_at.is_(None))
-        .group_by(status)
+        .group_by("told")
     )
     found = {row[0]: row[1] for row in await connection.execute(query)}
     return {status.value: found.get(status.value, 0) for status in HealthStatus}
+
+
+def _has_problem() -> sa.ColumnElement[bool]:
+    """Whether an account has one that has not ended by itself, as `Health.at` tells."""
+    stored = sa.func.jsonb_array_elements(account_health.c.problems)
+    problem = stored.table_valued(sa.column("value", JSONB)).render_derived("problem")
+    ends_at = sa.cast(problem.c.value["ends_at"].astext, Timestamp)
+    return sa.exists().where(sa.or_(ends_at.is_(None), ends_at > _NOW))
 
 
 def _of_key() -> sa.ColumnElement[bool]:
@@ -170,17 +200,24 @@ def _of_key() -> sa.ColumnElement[bool]:
 
 def _announce(connection: AsyncConnection, caller: Caller, change: HealthChange, before: Health) -> None:
     now = HealthStatus(change.health.status)
-    worse = _RANKS.index(now) > _RANKS.index(before.status)
+    worse = now.is_worse_than(before.status)
     if worse or now is HealthStatus.OK:
         event = EventType.UPSTREAM_KEY_DEGRADED if worse else EventType.UPSTREAM_KEY_RECOVERED
         events.emit(connection, caller, event, change.model_dump(mode="json"))
 
 
-async def _locked(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> KeptHealth | None:
+async def _locked(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID
+) -> tuple[KeptHealth | None, datetime]:
+    """What is kept of an account's health, locked, and the database's time after that."""
     query = sa.select(account_health.c.problems, account_health.c.since)
-    found = await connection.execute(query.where(*_this(tenant_id, upstream_key_id)).with_for_update())
-    row = found.one_or_none()
-    return None if row is None else KeptHealth(Health.of_record(row.problems), row.since)
+    kept = query.where(*_this(tenant_id, upstream_key_id)).with_for_update().subquery("kept")
+    anyway = sa.select(sa.literal(1).label("one")).subquery("anyway")
+    both = sa.select(kept, _NOW.label("now")).select_from(anyway.outerjoin(kept, sa.true()))
+    row = (await connection.execute(both)).one()
+    if row.problems is None:
+        return None, row.now
+    return KeptHealth(Health.of_record(row.problems), row.since), row.now
 
 
 async def _make(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:

@@ -18,18 +18,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks, workers
+from app.accounts.refresh_requests import is_requested
 from app.accounts.schedule import free, watched
 from app.vault.models import upstream_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An account that a worker has from now on: how many looks failed in a row, and how late the next is."""
+    """An account that a worker has from now on: how many looks failed in a row, how late the next is, and
+    whether callers wait for a poll.
+    """
 
     tenant_id: UUID
     upstream_key_id: UUID
     failures: int
     late_seconds: float
+    requested: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,12 @@ class Told:
 
     Attributes:
         at_once: a look is wanted now; else only within an interval.
-        asked: somebody wants to look himself, and the account back.
+        requested: callers wait for a poll.
     """
 
     upstream_key_id: UUID
     at_once: bool
-    asked: bool
+    requested: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Standing:
     upstream_key_id: UUID
     seen_ago: float | None
     next_in: float
+
+
+_IS_REQUESTED = is_requested(account_looks, account_looks.c.upstream_key_id)
 
 
 async def live(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime:
@@ -122,7 +129,10 @@ async def fair_share(connection: AsyncConnection) -> int:
     looked_at = (
         sa.select(sa.func.count())
         .select_from(upstream_keys)
-        .where(upstream_keys.c.deleted_at.is_(None), watched())
+        .where(
+            upstream_keys.c.deleted_at.is_(None),
+            sa.or_(watched(), is_requested(upstream_keys, upstream_keys.c.id)),
+        )
         .scalar_subquery()
     )
     living = (
@@ -142,9 +152,8 @@ async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list
         .where(
             account_looks.c.due_at <= _now(),
             free(),
-            sa.or_(account_looks.c.asked_until.is_(None), account_looks.c.asked_until < _now()),
             upstream_keys.c.deleted_at.is_(None),
-            watched(),
+            sa.or_(watched(), _IS_REQUESTED),
         )
         .order_by(account_looks.c.due_at)
         .limit(limit)
@@ -157,12 +166,13 @@ async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list
             account_looks.c.tenant_id == due.c.tenant_id,
             account_looks.c.upstream_key_id == due.c.upstream_key_id,
         )
-        .values(holder=worker_id, held_until=None, due_at=None, at_once=False, next_at=_now())
+        .values(holder=worker_id, due_at=None, at_once=False, next_at=_now())
         .returning(
             account_looks.c.tenant_id,
             account_looks.c.upstream_key_id,
             account_looks.c.failures,
             sa.func.extract("epoch", _now() - due.c.due_at).cast(sa.Double),
+            _IS_REQUESTED,
         )
     )
     return [Taken(*row) for row in await connection.execute(statement)]
@@ -175,12 +185,9 @@ async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
             account_looks.c.tenant_id,
             account_looks.c.upstream_key_id,
             account_looks.c.at_once,
-            sa.func.coalesce(account_looks.c.asked_until > _now(), sa.false()).label("asked"),
+            _IS_REQUESTED.label("requested"),
         )
-        .where(
-            account_looks.c.holder == worker_id,
-            sa.or_(account_looks.c.due_at <= _now(), account_looks.c.asked_until > _now()),
-        )
+        .where(account_looks.c.holder == worker_id, account_looks.c.due_at <= _now())
         .with_for_update(skip_locked=True)
     )
     found = (await connection.execute(news)).all()
@@ -191,7 +198,7 @@ async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
             )
         )
         await connection.execute(heard.values(due_at=None, at_once=False))
-    return [Told(row.upstream_key_id, row.at_once, row.asked) for row in found]
+    return [Told(row.upstream_key_id, row.at_once, row.requested) for row in found]
 
 
 _STAND = sa.text("""
@@ -207,8 +214,7 @@ _STAND = sa.text("""
         from standings
     )
     update account_looks l
-    set looked_at = coalesce(m.seen_at, l.looked_at), tried_at = greatest(l.tried_at, m.seen_at),
-        next_at = m.next_at,
+    set looked_at = coalesce(m.seen_at, l.looked_at), next_at = m.next_at,
         holder = case when :given_back then null else l.holder end,
         due_at = case when :given_back then least(l.due_at, m.next_at) else l.due_at end
     from moments m

@@ -42,16 +42,14 @@ account_looks = sa.Table(
     sa.Column("due_at", Timestamp, server_default=sa.func.now()),
     sa.Column("at_once", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("holder", sa.Uuid),
-    sa.Column("held_until", Timestamp),
-    sa.Column("asked_until", Timestamp),
     sa.Column("next_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("looked_at", Timestamp),
-    sa.Column("tried_at", Timestamp),
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error_code", sa.Text),
     sa.Column("wanted_until", Timestamp),
     sa.Column("archive_due_at", Timestamp, nullable=False, server_default=sa.func.now()),
     sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("archive_incomplete", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("archive_read_at", Timestamp),
     sa.Column("archive_rows", sa.Integer, nullable=False, server_default="0"),
     sa.ForeignKeyConstraint(
@@ -62,6 +60,27 @@ account_looks = sa.Table(
     sa.Index(None, "looked_at"),
     sa.Index(None, "next_at"),
     comment="When each account is looked at next, and who holds it to do so.",
+)
+
+refresh_requests = sa.Table(
+    "refresh_requests",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("upstream_key_id", sa.Uuid, nullable=False),
+    sa.Column("rental_id", sa.Uuid, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("address", sa.Text),
+    sa.Column("request_id", sa.Text),
+    sa.Column("traceparent", sa.Text),
+    sa.Column("waits_until", Timestamp, nullable=False),
+    sa.Column("answered_at", Timestamp),
+    sa.Column("error", JSONB(none_as_null=True)),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "upstream_key_id"], ["upstream_keys.tenant_id", "upstream_keys.id"]
+    ),
+    sa.Index(None, "tenant_id", "upstream_key_id"),
+    comment="Callers who wait for a poll of an account, and how it ended.",
 )
 
 account_health = sa.Table(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,7 @@ class Account:
         balance: US dollars that were left on it when that was last read, `balance_ago` seconds ago.
         low_balance_below: the mark below which the tenant is told of it.
         problems: what of its answers can't be read, as it is stored.
+        read_at: the time at which all this is so.
     """
 
     tenant_id: UUID
@@ -57,11 +58,12 @@ class Account:
     low_balance_below: Decimal | None
     balance_ago: float | None
     problems: Sequence[dict[str, Any]] | None
+    read_at: datetime
 
     @property
     def health(self) -> Health:
         """How well its answers can be read."""
-        return Health.of_record(self.problems or ())
+        return Health.of_record(self.problems or ()).at(self.read_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
             account_balances.c.low_balance_below,
             _seconds(_NOW - account_balances.c.read_at),
             account_health.c.problems,
+            _NOW,
         )
         .join_from(account_looks, upstream_keys, _of_key())
         .outerjoin(account_health, _of_health())

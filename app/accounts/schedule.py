@@ -1,4 +1,4 @@
-"""When each account is looked at next, who wants it sooner, and the claim on it for one look.
+"""When each account is looked at next, and who wants it sooner.
 
 An account's row here is locked before its rentals, its orders and its key: all that changes any of them takes
 the locks in that order, so that no two transactions ever wait for each other.
@@ -26,15 +26,13 @@ READ_WHOLE_AGAIN = timedelta(days=30)
 @dataclass(frozen=True, slots=True)
 class LookState:
     """How an account's looks went: how many failed in a row and with which error the last one did, and the
-    seconds since it was last seen, since that was last tried, and since the next look was due.
+    seconds since it was last seen.
     """
 
     looked_at: datetime | None
     failures: int
     error_code: str | None
     seconds_since_look: float | None
-    seconds_since_try: float | None
-    late_seconds: float
 
 
 _LOCK = Statement(
@@ -99,47 +97,15 @@ async def want(
     notify(connection, upstream_key_id, TOLD)
 
 
-async def ask(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, seconds: float) -> None:
-    """Ask the worker that holds an account to give it up; none takes it again for so long."""
+async def poll_soon(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
+    """Have a worker see to an account now, since a caller asked for a poll; one that is due is left so."""
+    row = account_looks.c
     await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(asked_until=_now() + timedelta(seconds=seconds))
+        .where(*_this(tenant_id, upstream_key_id), sa.or_(row.due_at.is_(None), row.due_at > _now()))
+        .values(due_at=_now())
     )
     notify(connection, upstream_key_id, TOLD)
-
-
-async def ask_no_more(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
-    """Let workers take an account again that was asked for."""
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.asked_until.is_not(None))
-        .values(asked_until=None)
-    )
-
-
-async def claim(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID, seconds: float
-) -> LookState | None:
-    """Claim an account for one look, or renew the claim, for `seconds`; None while another has it."""
-    now = _now()
-    mine = account_looks.c.holder.is_not_distinct_from(holder)
-    before = sa.select(*_STATE).where(*_this(tenant_id, upstream_key_id), sa.or_(mine, free()))
-    row = (await connection.execute(before.with_for_update())).one_or_none()
-    if row is None:
-        return None
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(
-            holder=holder,
-            held_until=now + timedelta(seconds=seconds),
-            # What it was due for is served by this look; what comes during it is not.
-            due_at=sa.case((mine, account_looks.c.due_at)),
-            at_once=sa.and_(mine, account_looks.c.at_once),
-        )
-    )
-    return LookState(*row)
 
 
 async def holds(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> bool:
@@ -161,36 +127,7 @@ async def note_failures(
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id), account_looks.c.holder == holder)
-        .values(tried_at=_now(), failures=failures, error_code=error_code)
-    )
-
-
-async def release(
-    connection: AsyncConnection,
-    tenant_id: UUID,
-    upstream_key_id: UUID,
-    holder: UUID,
-    *,
-    tried: bool,
-    seen: bool,
-    next_in: float,
-) -> None:
-    """End a claim for one look: note whether that was tried and the account was seen, and have the next look
-    in `next_in` seconds, or as soon as somebody wanted meanwhile.
-    """
-    now = _now()
-    next_at = now + timedelta(seconds=next_in)
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.holder == holder)
-        .values(
-            holder=None,
-            held_until=None,
-            due_at=sa.func.least(account_looks.c.due_at, next_at),
-            next_at=next_at,
-            tried_at=now if tried else account_looks.c.tried_at,
-            looked_at=now if seen else account_looks.c.looked_at,
-        )
+        .values(failures=failures, error_code=error_code)
     )
 
 
@@ -205,6 +142,7 @@ async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_ke
             at_once=True,
             archive_due_at=_now(),
             archive_skip=0,
+            archive_incomplete=False,
             archive_read_at=None,
         )
     )
@@ -219,11 +157,15 @@ class ArchivePlace:
         skip: rows that are read already.
         was_read_whole: whether all of it was read lately.
         rows: how many rows it had when it was read last.
+        due_at: since when it is due, by which a request that comes meanwhile is told from this one.
+        incomplete: some of the rows before `skip` may hide orders.
     """
 
     skip: int
     was_read_whole: bool
     rows: int
+    due_at: datetime
+    incomplete: bool
 
 
 async def archive_place(
@@ -231,46 +173,62 @@ async def archive_place(
 ) -> ArchivePlace | None:
     """Where reading an account's archive goes on; None if it isn't due."""
     read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
-    query = sa.select(account_looks.c.archive_skip, read_whole, account_looks.c.archive_rows).where(
-        *_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now()
-    )
+    query = sa.select(
+        account_looks.c.archive_skip,
+        read_whole,
+        account_looks.c.archive_rows,
+        account_looks.c.archive_due_at,
+        account_looks.c.archive_incomplete,
+    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now())
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else ArchivePlace(*row)
 
 
 async def note_archive(
-    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, skip: int
-) -> None:
-    """Note how far the archive was read; the rest is due at once."""
-    await connection.execute(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    place: ArchivePlace,
+    *,
+    skip: int,
+    complete: bool,
+) -> bool:
+    """Note how far the archive was read, and whether completely; False if it was asked for anew since this
+    reading began.
+    """
+    result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(archive_skip=skip, archive_due_at=_now())
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
+        .values(archive_skip=skip, archive_incomplete=not complete)
     )
+    return bool(result.rowcount)
 
 
 async def note_archive_read(
     connection: AsyncConnection,
     tenant_id: UUID,
     upstream_key_id: UUID,
+    place: ArchivePlace,
     *,
     whole: bool,
     rows: int,
     next_in: float,
-) -> None:
+) -> bool:
     """Note that the archive, or what is new of it, was read; it has so many rows, and is due again in some
-    seconds.
+    seconds. False if it was asked for anew since this reading began.
     """
-    await connection.execute(
+    result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
+        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
         .values(
             archive_skip=0,
+            archive_incomplete=False,
             archive_rows=rows,
             archive_due_at=_now() + timedelta(seconds=next_in),
             archive_read_at=_now() if whole else account_looks.c.archive_read_at,
         )
     )
+    return bool(result.rowcount)
 
 
 async def state(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> LookState | None:
@@ -296,15 +254,9 @@ def _ago(moment: sa.ColumnElement[datetime | None]) -> sa.ColumnElement[float]:
 
 
 def free() -> sa.ColumnElement[bool]:
-    """Whether nobody holds an account, in a query of `account_looks`: neither for one look, which bounds
-    it by a time, nor a worker that lives.
-    """
+    """Whether no living worker has an account, in a query of `account_looks`."""
     lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > _now())
-    return sa.or_(
-        account_looks.c.holder.is_(None),
-        account_looks.c.held_until < _now(),
-        sa.and_(account_looks.c.held_until.is_(None), ~lives),
-    )
+    return sa.or_(account_looks.c.holder.is_(None), ~lives)
 
 
 def watched() -> sa.ColumnElement[bool]:
@@ -323,6 +275,4 @@ _STATE = (
     account_looks.c.failures,
     account_looks.c.error_code,
     _ago(account_looks.c.looked_at),
-    _ago(account_looks.c.tried_at),
-    sa.func.coalesce(_ago(account_looks.c.due_at), 0.0),
 )

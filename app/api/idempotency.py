@@ -20,9 +20,10 @@ from app.database import Access
 from app.errors import FieldError, IdempotencyKeyInUse, InvalidRequest, PurchaseNotMade, RentgateError
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim, Remembered
+from app.kinds.registry import kind_of
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.rentals.schemas import Rental
 from app.telemetry.redaction import redacted
 
@@ -34,15 +35,6 @@ NEVER_REMEMBERED = frozenset({401, 408, 429})
 """Statuses of answers that are given anew each time."""
 _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_key_in_use"})
 """Codes of 4xx answers that tell of the moment rather than of the request."""
-
-_SUCCESS = {
-    Kind.CREATE: 201,
-    Kind.ACTIVATE: 202,
-    Kind.RESTORE: 200,
-    Kind.PROLONG: 200,
-    Kind.ADD_SERVICE: 201,
-    Kind.DELETE: 204,
-}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -182,7 +174,7 @@ async def _remembered(request: Request, caller: Caller, known: Remembered) -> Re
     if open_answer and known.operation_id is not None:
         async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
             operation = await lookup.get(connection, caller.tenant_id, known.operation_id)
-        if known.status is None or operation.kind is not Kind.ACTIVATE:
+        if kind_of(operation).status != known.status:
             return await _present_state(request, caller, known, operation)
     status = known.status or 200
     if known.body is None:
@@ -211,10 +203,10 @@ async def _present_state(
     if known.status is None and operation.state in (State.QUEUED, State.SENT):
         raise IdempotencyKeyInUse(retry_after=1)
     rental: Rental = await services_of(request).rentals.get(caller, operation.rental_id)
-    status = 202 if operation.is_open else _SUCCESS[operation.kind]
+    status = 202 if operation.is_open else kind_of(operation).status
     if status == 204:
         return Response(status_code=204)
-    location = f"/rentals/{rental.id}" if operation.kind in (Kind.CREATE, Kind.ADD_SERVICE) else None
+    location = f"/rentals/{rental.id}" if kind_of(operation).status == 201 else None
     return JSONResponse(rental.model_dump(mode="json"), status, _location(location))
 
 

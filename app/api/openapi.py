@@ -124,7 +124,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 """Headers that answers may carry."""
 
 _SCHEMAS = "#/components/schemas/"
-_NAMES = {"Kind": "OperationKind", "State": "OperationState", "Resolution": "OperationResolution"}
+_NAMES = {"KindName": "OperationKind", "State": "OperationState", "Resolution": "OperationResolution"}
 
 _PUBLIC_PROBLEM = {
     "description": "The request itself can't be read or is not allowed.",

@@ -21,19 +21,19 @@ from app.api.wired import Wired
 from app.audit.caller import Caller
 from app.database import Access
 from app.errors import NotFound
+from app.kinds.registry import KindName, kind_of
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.rentals import repository as rentals
-from app.rentals.resolution import resolve
 from app.schemas import Money
+from app.settlement.resolution import resolve
 from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
 
 CURSOR = "operations"
-_INTERNAL = frozenset({"upstream_country", "service_names"})
 
 
 class OperationError(BaseModel):
@@ -59,7 +59,7 @@ class OperationOut(BaseModel):
     """One paid or changing call of the upstream. `rental_id` is null where no rental came of it."""
 
     id: UUID
-    kind: Kind
+    kind: KindName
     state: State
     rental_id: UUID | None
     request: dict[str, Any]
@@ -87,7 +87,7 @@ async def list_operations(
     caller: Reader,
     services: Wired,
     state: Annotated[State | None, Query()] = None,
-    kind: Annotated[Kind | None, Query()] = None,
+    kind: Annotated[KindName | None, Query()] = None,
     rental_id: Annotated[UUID | None, Query()] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -154,10 +154,10 @@ async def _shown(
     return [
         OperationOut(
             id=operation.id,
-            kind=operation.kind,
+            kind=KindName(operation.kind),
             state=operation.state,
             rental_id=operation.rental_id if operation.rental_id in existing else None,
-            request={name: value for name, value in operation.request.items() if name not in _INTERNAL},
+            request=kind_of(operation).request.shown(operation.request),
             price=Money.of(operation.price),
             error=_error(operation),
             candidates=None

@@ -41,10 +41,14 @@ from app.errors import (
     ServiceUnknown,
     SpendLimitExceeded,
 )
+from app.kinds import activate, add_service, delete, prolong, restore
+from app.kinds.changes import Outcome
+from app.kinds.kind import Kind
 from app.rentals.schemas import Rental
 from app.schemas import Money
 from app.tenants.scopes import Scope
 from app.values import LONGEST_SERVICE_DAYS, PeriodUnit, amount_text
+from app.wiring import Services
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
 Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
@@ -133,7 +137,7 @@ class ImportStarted(BaseModel):
 
 @router.post(
     "/rentals/{rental_id}/activate",
-    status_code=202,
+    status_code=activate.KIND.status,
     summary="Activate a rental's number",
     responses=problems(
         RentalNotFound,
@@ -145,11 +149,12 @@ class ImportStarted(BaseModel):
         *UPSTREAM,
     ),
 )
-async def activate_rental(rental_id: UUID, caller: Writer, services: Wired, request: Request) -> Rental:
+async def activate_rental(
+    rental_id: UUID, caller: Writer, services: Wired, request: Request, response: Response
+) -> Rental:
     """Queue the number for activation, so that it can receive; its `number_state` tells when it can."""
-    outcome = await services.changes.activate(caller, rental_id, claim_of(request))
-    services.notifications.note(rental_id)
-    return outcome.rental
+    outcome = await activate.activate(services.changes, caller, rental_id, claim_of(request))
+    return _answer(services, response, activate.KIND, outcome)
 
 
 @router.get(
@@ -159,7 +164,7 @@ async def activate_rental(rental_id: UUID, caller: Writer, services: Wired, requ
 )
 async def get_restore_quote(rental_id: UUID, caller: Reader, services: Wired) -> RestoreQuoteOut:
     """What restoring an expired rental would cost now, and whether it is possible."""
-    quote = await services.changes.restore_quote(caller, rental_id)
+    quote = await restore.restore_quote(services.changes, caller, rental_id)
     return RestoreQuoteOut(
         price=Money(amount=amount_text(quote.price)),
         days_overdue=quote.days_overdue,
@@ -173,9 +178,10 @@ async def get_restore_quote(rental_id: UUID, caller: Reader, services: Wired) ->
 
 @router.post(
     "/rentals/{rental_id}/restore",
+    status_code=restore.KIND.status,
     summary="Restore a rental",
     responses={
-        202: {"model": Rental, "description": "The outcome is still open; `pending_operation` tells it."},
+        **OPEN_OUTCOME,
         **problems(
             *RESTORING,
             InsufficientBalance,
@@ -199,14 +205,15 @@ async def restore_rental(
 ) -> Rental:
     """Restore a rental after its end, once, for the price that is quoted now; its new end is read back."""
     max_price = dollars(body.max_price) if body else None
-    outcome = await services.changes.restore(caller, rental_id, max_price, claim_of(request))
-    services.notifications.note(rental_id)
-    response.status_code = 200 if outcome.settled else 202
-    return outcome.rental
+    outcome = await restore.restore(
+        services.changes, caller, rental_id, max_price=max_price, claim=claim_of(request)
+    )
+    return _answer(services, response, restore.KIND, outcome)
 
 
 @router.post(
     "/rentals/{rental_id}/prolong",
+    status_code=prolong.KIND.status,
     summary="Prolong a rental",
     responses={
         **OPEN_OUTCOME,
@@ -227,17 +234,20 @@ async def prolong_rental(
     the end. A rental of several services is prolonged order by order.
     """
     wanted = prolongable(period(PeriodUnit(body.period.unit), body.period.count))
-    outcome = await services.changes.prolong(
-        caller, rental_id, wanted, dollars(body.max_price), claim_of(request)
+    outcome = await prolong.prolong(
+        services.changes,
+        caller,
+        rental_id,
+        wanted,
+        max_price=dollars(body.max_price),
+        claim=claim_of(request),
     )
-    services.notifications.note(rental_id)
-    response.status_code = 200 if outcome.settled else 202
-    return outcome.rental
+    return _answer(services, response, prolong.KIND, outcome)
 
 
 @router.post(
     "/rentals/{rental_id}/services",
-    status_code=201,
+    status_code=add_service.KIND.status,
     summary="Add a service to a rental",
     responses={
         **OPEN_OUTCOME,
@@ -264,23 +274,22 @@ async def add_rental_service(
     """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
     `expires_at` is the earliest end of its orders; `upstream_orders` has each.
     """
-    outcome = await services.changes.add_service(
+    outcome = await add_service.add_service(
+        services.changes,
         caller,
         rental_id,
         body.service,
-        dollars(body.max_price),
-        claim_of(request),
+        max_price=dollars(body.max_price),
+        claim=claim_of(request),
         days=addable(body.days),
     )
-    services.notifications.note(rental_id)
-    response.status_code = 201 if outcome.settled else 202
     response.headers["Location"] = f"/rentals/{rental_id}"
-    return outcome.rental
+    return _answer(services, response, add_service.KIND, outcome)
 
 
 @router.delete(
     "/rentals/{rental_id:rental}",
-    status_code=204,
+    status_code=delete.KIND.status,
     response_model=None,
     summary="Delete a rental",
     responses={**OPEN_OUTCOME, **problems(*CHANGING, *UPSTREAM)},
@@ -289,12 +298,9 @@ async def delete_rental(
     rental_id: UUID, caller: Writer, services: Wired, request: Request, response: Response
 ) -> Rental | None:
     """Give a rental up before its end; the upstream promises no refund. The rental stays readable."""
-    outcome = await services.changes.delete(caller, rental_id, claim_of(request))
-    services.notifications.note(rental_id)
-    if outcome.settled:
-        return None
-    response.status_code = 202
-    return outcome.rental
+    outcome = await delete.delete(services.changes, caller, rental_id, claim_of(request))
+    rental = _answer(services, response, delete.KIND, outcome)
+    return None if outcome.settled else rental
 
 
 @router.post(
@@ -317,3 +323,10 @@ async def import_rentals(caller: Writer, services: Wired, request: Request) -> I
         started = ImportStarted(accounts=len(keys))
         await keep_answer(connection, request, status=202, body=started.model_dump())
         return started
+
+
+def _answer(services: Services, response: Response, kind: Kind, outcome: Outcome) -> Rental:
+    """The rental after a change, answered with its kind's status, or 202 while the outcome is open."""
+    services.notifications.note(outcome.rental.id)
+    response.status_code = kind.status if outcome.settled else 202
+    return outcome.rental

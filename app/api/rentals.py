@@ -44,11 +44,13 @@ from app.errors import (
     ServiceUnknown,
     SpendLimitExceeded,
 )
+from app.kinds import create
+from app.kinds.purchases import Purchase
 from app.rentals import repository
 from app.rentals.auto_prolong import Plan
 from app.rentals.repository import RentalFilter
 from app.rentals.schemas import Rental, RentalStatus
-from app.rentals.service import KEEP, Change, Keep, Purchase
+from app.rentals.service import KEEP, Change, Keep
 from app.tenants.scopes import Scope
 from app.values import PeriodUnit, iso_country
 
@@ -118,7 +120,7 @@ class RentalList(Page[Rental]):
 
 @router.post(
     "/rentals",
-    status_code=201,
+    status_code=create.KIND.status,
     summary="Rent a number",
     responses={
         202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."},
@@ -154,8 +156,8 @@ async def create_rental(
         upstream_key_id=body.upstream_key_id,
         metadata=body.metadata or {},
     )
-    outcome = await services.rentals.purchase(caller, wanted, claim_of(request))
-    response.status_code = 201 if outcome.settled else 202
+    outcome = await services.purchases.purchase(caller, wanted, claim_of(request))
+    response.status_code = create.KIND.status if outcome.settled else 202
     response.headers["Location"] = f"/rentals/{outcome.rental.id}"
     return outcome.rental
 

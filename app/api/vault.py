@@ -35,8 +35,8 @@ from app.errors import (
 )
 from app.operations import lookup
 from app.rentals import repository as rentals
-from app.rentals import resolution
 from app.schemas import Balance, Money
+from app.settlement import resolution
 from app.tenants.scopes import PlatformScope, Scope
 from app.vault.stored import UpstreamKey
 

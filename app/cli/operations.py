@@ -15,7 +15,7 @@ from app.database import PLATFORM, Access
 from app.operations import lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals.resolution import resolve
+from app.settlement.resolution import resolve
 from app.tenants import service as tenants
 from app.values import amount_text
 from app.wiring import Services
@@ -55,7 +55,7 @@ def list_operations(
         table.add_row(
             str(operation.tenant_id),
             str(operation.id),
-            operation.kind.value,
+            operation.kind,
             operation.state.value,
             price,
             error,
@@ -70,7 +70,7 @@ def review_operations(tenant: OfTenant = None) -> None:
     found = with_services(lambda built: _found(built, tenant, State.REVIEW))
     for operation in found:
         out.print(
-            f"[bold]{operation.id}[/] {operation.kind.value} of tenant {operation.tenant_id},"
+            f"[bold]{operation.id}[/] {operation.kind} of tenant {operation.tenant_id},"
             f" sent {operation.sent_at:%Y-%m-%d %H:%M:%S}, asked for {operation.request.get('country')}"
             f" {', '.join(operation.request.get('services', []))}"
         )

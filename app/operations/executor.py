@@ -8,33 +8,32 @@ not sent, a sent one is looked up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import lane, schedule
 from app.accounts.calls import UpstreamCalls
+from app.accounts.health import Observations
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.database import Access, Database
 from app.errors import DatabaseUnavailable, RentgateError
 from app.operations import ledger, lookup
+from app.operations.call import Call
 from app.operations.operation import Operation, error_of
-from app.operations.states import Kind, State
-from app.operations.turns import Turn, Turns
+from app.operations.outcomes import Outcomes
+from app.operations.states import State
+from app.operations.turns import Sending, Turn, Turns
 from app.telemetry import traces
-from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
 from app.upstream.wire import PurchasedOrder
 
 R = TypeVar("R")
 S = TypeVar("S")
-S_co = TypeVar("S_co", covariant=True)
 
 SETTLE_RETRY_SECONDS = 0.5
 SETTLE_TRIES = 120
@@ -42,55 +41,6 @@ RESUME_SECONDS = 10.0
 """After how long a step is tried again that was surely not sent, when one before it was done."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The upstream call of an operation's present step.
-
-    Attributes:
-        method: the upstream's name of it.
-        make: makes it, given client, plain key, and the moment past which nothing may be written; gives
-            the orders that it told of.
-    """
-
-    method: str
-    make: Callable[[UpstreamClient, str, float], Awaitable[tuple[PurchasedOrder, ...]]]
-
-
-class Outcomes(Protocol[S_co]):
-    """What an operation's outcome changes beside the ledger, and what its caller is shown of it, of type S.
-    Each function runs in a transaction of the executor's; those that settle the operation's present step
-    give None if another process did so before.
-    """
-
-    async def made_and_shown(
-        self, connection: AsyncConnection, operation: Operation, orders: tuple[PurchasedOrder, ...]
-    ) -> tuple[Operation, S_co] | None:
-        """The call was carried out, and told of these orders."""
-
-    async def not_made(
-        self, connection: AsyncConnection, operation: Operation, error: RentgateError
-    ) -> Operation | None:
-        """The call was surely not carried out."""
-
-    async def unknown(
-        self, connection: AsyncConnection, operation: Operation, error: RentgateError
-    ) -> Operation | None:
-        """Nobody knows yet whether the call was carried out, of which this is all that came."""
-
-    async def left_open(self, connection: AsyncConnection, operation: Operation) -> None:
-        """Its caller is told that the outcome is open."""
-
-    async def shown(self, connection: AsyncConnection, operation: Operation) -> S_co:
-        """What the caller is shown of an operation as it is now."""
-
-
-def _tells_all(operation: Operation, orders: tuple[PurchasedOrder, ...]) -> bool:
-    """Whether a call's answer tells all that it did: that of a purchase does, unless it names fewer orders
-    than services were bought.
-    """
-    return operation.kind is Kind.CREATE and len(orders) == len(operation.request["services"])
 
 
 class Executor(Generic[S]):
@@ -110,26 +60,34 @@ class Executor(Generic[S]):
         self._calls = calls
         self._call_of = call_of
         self._outcomes = outcomes
-        self._turns = Turns(
-            database, calls, lambda operation: call_of(operation).method, call_timeout=call_timeout
-        )
+        self._turns = Turns(database, calls, call_timeout=call_timeout)
         self._purchase_wait = purchase_wait
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def run(
+    async def take_turn(
         self,
+        connection: AsyncConnection,
         caller: Caller,
-        upstream_key_id: UUID,
-        intend: Callable[[AsyncConnection], Awaitable[Operation]],
-        *,
-        notes: list[Entry] | None = None,
-    ) -> tuple[Operation, S]:
-        """Commit an intent and carry it out, waiting for the outcome as long as a caller is kept waiting.
+        operation: Operation,
+        notes: Sequence[Entry] = (),
+    ) -> Turn | None:
+        """Take an operation's turn at its account, if that is free, in the transaction of the intent. The
+        account has to be ready for calls.
 
         Args:
-            upstream_key_id: the account that the operation is about.
-            intend: writes the intent, in the transaction that is given.
-            notes: further rows for the audit trail, written with the intent, and emptied.
+            notes: further rows for the audit trail, written with the intent.
+
+        Returns:
+            the turn, for `carry_out`; None if it has to be waited for.
+        """
+        turn = await self._turns.take(connection, operation, self._call_of(operation))
+        entries = [*notes, ledger.accepted(operation), *(turn.entries if turn else ())]
+        audit.record_all(connection, caller, entries)
+        return turn
+
+    async def carry_out(self, operation: Operation, turn: Turn | None) -> tuple[Operation, S]:
+        """Carry out an operation whose intent is committed, waiting for the outcome as long as a caller is
+        kept waiting.
 
         Returns:
             the operation, succeeded or still open (tell the caller 202), and what is shown of its subject.
@@ -137,15 +95,6 @@ class Executor(Generic[S]):
         Raises:
             RentgateError: it failed, and nothing was spent or changed.
         """
-        tenant_id = caller.tenant_id
-        await self._calls.make_ready(tenant_id, upstream_key_id)
-        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
-            operation = await intend(connection)
-            turn = await self._turns.take(connection, operation)
-            entries = [*(notes or ()), ledger.accepted(operation), *(turn.entries if turn else ())]
-            audit.record_all(connection, caller, entries)
-        if notes is not None:
-            notes.clear()
         shown: list[S] = []
         task = self._keep(self._drive(operation, turn, shown.append))
         await asyncio.wait({task}, timeout=self._purchase_wait)
@@ -154,6 +103,7 @@ class Executor(Generic[S]):
             raise error_of(reached)
         if reached is not None and reached.state is State.SUCCEEDED:
             return reached, shown[-1]
+        tenant_id = operation.tenant_id
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
             reached = await lookup.get(connection, tenant_id, operation.id)
             if reached.is_open:
@@ -193,7 +143,7 @@ class Executor(Generic[S]):
         self, operation: Operation, turn: Turn | None, show: Callable[[S], None]
     ) -> Operation | None:
         """Take an operation to its outcome, step by step; None if another process settled it."""
-        with traces.span(f"operation {operation.kind.value}", operation.told) as span:
+        with traces.span(f"operation {operation.kind}", operation.told) as span:
             try:
                 while True:
                     reached = await self._drive_step(operation, turn, show)
@@ -212,18 +162,35 @@ class Executor(Generic[S]):
         """Send the present step's call, once, and settle it."""
         call = self._call_of(operation)
         try:
-            sending = await self._turns.sending(operation, turn)
+            sending = await self._turns.sending(operation, call, turn)
         except DatabaseUnavailable:
             raise
         except RentgateError as error:
             never = error
             return await self._settle(operation, lambda c: self._not_sent(c, operation, never, State.QUEUED))
+        readings = Observations()
         try:
-            orders = await self._calls.fire(
+            return await self._send(operation, call, sending, readings, show)
+        finally:  # once the outcome is written, which neither waits for this nor hangs on it
+            notes = self._calls.health_notes
+            self._keep(notes.note_apart(operation.caller, operation.upstream_key_id, readings))
+
+    async def _send(
+        self,
+        operation: Operation,
+        call: Call,
+        sending: Sending,
+        readings: Observations,
+        show: Callable[[S], None],
+    ) -> Operation | None:
+        """Make the present step's call, once, and settle it; `readings` takes up what it answers oddly."""
+        try:
+            told = await self._calls.fire(
                 operation.caller,
                 operation.upstream_key_id,
                 call.method,
                 lambda client: call.make(client, sending.api_key, sending.send_by),
+                readings=readings,
             )
         except CallFailed as failure:
             why = failure.error
@@ -235,10 +202,11 @@ class Executor(Generic[S]):
             return await self._settle(
                 operation, lambda c: self._outcomes.unknown(c, operation, why), look=True
             )
+        orders = told or ()
         return await self._settle(
             operation,
             lambda c: self._made(c, operation, orders, show),
-            look=not _tells_all(operation, orders),
+            look=len(orders) != call.orders,
         )
 
     async def _settle(

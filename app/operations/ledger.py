@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import balance_schedule
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
@@ -20,8 +19,8 @@ from app.database import new_id
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
-from app.operations.operation import COLUMNS, Operation, error_record, from_row
-from app.operations.states import SPENDING, Kind, State, origins
+from app.operations.operation import COLUMNS, Kind, Operation, error_record, from_row
+from app.operations.states import State, origins
 from app.queries import Answer, Query, Statement, run, run_together
 
 ATTENDED_SECONDS = 15.0
@@ -84,6 +83,8 @@ async def commit_intent(
     """Write down what is about to be done, holding its price against the tenant's limit.
 
     Args:
+        request: as its row keeps it.
+        price: in US dollars; None if it can't be told.
         checks: what is asked in the same round trip; reading an answer raises if it may not be done.
 
     Raises:
@@ -94,7 +95,7 @@ async def commit_intent(
     intent = {
         "tenant_id": caller.tenant_id,
         "id": operation_id,
-        "kind": kind,
+        "kind": kind.name,
         "upstream_key_id": upstream_key_id,
         "rental_id": rental_id,
         "request": dict(request),
@@ -103,7 +104,7 @@ async def commit_intent(
         "request_id": caller.request_id,
     }
     intending = Query(_INTEND, intent, lambda answer: from_row(answer.row))
-    if kind not in SPENDING:
+    if not kind.spends:
         operation, *_ = await run_together(connection, intending, *checks)
         return operation
     holding = spending.holding(caller.tenant_id, operation_id, price)
@@ -166,7 +167,6 @@ async def settle(
         if state is State.SUCCEEDED:
             spent = operation.price or spending.NOTHING
         spending.settle(connection, operation.tenant_id, operation.id, spent=spent)
-    _note_charge(connection, reached)
     audit.record(
         connection,
         operation.caller,
@@ -182,7 +182,7 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
     """The present step is done: queue the next one, for whoever goes on with it first; None if the
     operation was settled otherwise meanwhile.
     """
-    reached = await _requeue(
+    return await _requeue(
         connection,
         operation,
         origins(State.QUEUED),
@@ -193,9 +193,6 @@ async def advance(connection: AsyncConnection, operation: Operation) -> Operatio
         absent_seconds=0,
         absent_seen_at=None,
     )
-    if reached is not None:
-        _note_charge(connection, reached)
-    return reached
 
 
 async def advance_in_review(connection: AsyncConnection, operation: Operation) -> Operation | None:
@@ -288,12 +285,6 @@ async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upst
         )
         .values(absent_seen_at=None)
     )
-
-
-def _note_charge(connection: AsyncConnection, reached: Operation) -> None:
-    """Have the balance read after a paid call that was sent, whatever came of it."""
-    if reached.kind in SPENDING and reached.sent_at is not None:
-        balance_schedule.note_moved(connection, reached.tenant_id, reached.upstream_key_id)
 
 
 def _reached(answer: Answer) -> Operation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import NotFound, PurchaseNotMade
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, from_row
-from app.operations.states import OPEN, SPENDING, Kind, State
+from app.operations.states import OPEN, State
 from app.queries import Answer, Query, Statement, constant, run
 
 LATE_ORDERS = timedelta(days=2)
@@ -78,36 +79,6 @@ async def open_of_account(
     return await of_account(connection, tenant_id, upstream_key_id, *OPEN)
 
 
-_RIVAL = Statement(
-    sa.text("""
-        select exists (
-            select from operations
-            where tenant_id = :tenant and upstream_key_id = :account and state in ('sent', 'unknown')
-                and kind = 'create' and kind = :kind and id <> :operation
-                and request ->> 'country' = :country and request -> 'services' ?| :services
-        ) as found
-    """).bindparams(
-        sa.bindparam("tenant", type_=sa.Uuid),
-        sa.bindparam("account", type_=sa.Uuid),
-        sa.bindparam("operation", type_=sa.Uuid),
-        sa.bindparam("services", type_=ARRAY(sa.Text)),
-    )
-)
-
-
-def has_rival(operation: Operation) -> Query[bool]:
-    """Whether an order of this purchase could be taken for that of one whose outcome is open."""
-    values = {
-        "tenant": operation.tenant_id,
-        "account": operation.upstream_key_id,
-        "operation": operation.id,
-        "kind": operation.kind,
-        "country": operation.request.get("country"),
-        "services": list(operation.request.get("services", ())),
-    }
-    return Query(_RIVAL, values, lambda answer: bool(answer.row.found))
-
-
 def _given_up() -> Statement:
     later = operations.alias("later")
     tried_again = (
@@ -128,7 +99,7 @@ def _given_up() -> Statement:
         .where(
             *_ACCOUNTS,
             operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
-            operations.c.kind.in_([constant(kind) for kind in sorted(SPENDING)]),
+            operations.c.kind == sa.any_(sa.bindparam("kinds", type_=ARRAY(sa.Text))),
             sa.or_(
                 sa.and_(
                     operations.c.state == constant(State.REVIEW),
@@ -145,13 +116,15 @@ def _given_up() -> Statement:
 _GIVEN_UP = _given_up()
 
 
-async def given_up(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> list[Operation]:
-    """An account's operations whose order may still turn up, the one sent last first.
+async def given_up(
+    connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, kinds: Sequence[str]
+) -> list[Operation]:
+    """An account's operations of these kinds whose order may still turn up, the one sent last first.
 
     What was refused is none of them, nor what was tried again with the same rental since: what turned up
     belongs to the later try.
     """
-    given = {"tenant": tenant_id, "account": upstream_key_id}
+    given = {"tenant": tenant_id, "account": upstream_key_id, "kinds": list(kinds)}
     return await run(connection, Query(_GIVEN_UP, given, _operations))
 
 
@@ -164,7 +137,7 @@ async def listed(
     tenant_id: UUID,
     *,
     state: State | None,
-    kind: Kind | None,
+    kind: str | None,
     rental_id: UUID | None,
     limit: int,
     before: UUID | None,

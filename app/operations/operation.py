@@ -6,13 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.audit.caller import Caller
 from app.errors import InternalError, PurchaseNotMade, RentgateError, UpstreamRefusal, catalogue
 from app.operations.models import operations
-from app.operations.states import OPEN, Kind, State
+from app.operations.request import Step
+from app.operations.states import OPEN, State
+
+
+class Kind(Protocol):
+    """What the ledger asks of an operation's kind."""
+
+    @property
+    def name(self) -> str:
+        """As rows keep it."""
+
+    @property
+    def spends(self) -> bool:
+        """Whether it costs money, and so is held against the tenant's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +33,13 @@ class Operation:
     """One paid or changing call; where a rental has several orders, one call after the other for each.
 
     `step` says which of them is next or under way: those before it are done, those after it were not sent.
-    `unexplained` is what the upstream said where it refused the present step in words that nobody knows.
+    `request` is as the row keeps it, which its kind reads. `unexplained` is what the upstream said where it
+    refused the present step in words that nobody knows.
     """
 
     tenant_id: UUID
     id: UUID
-    kind: Kind
+    kind: str
     state: State
     upstream_key_id: UUID
     rental_id: UUID
@@ -50,10 +64,9 @@ class Operation:
         return self.state in OPEN
 
     @property
-    def order(self) -> Mapping[str, Any]:
+    def order(self) -> Step:
         """The order that the present step is about; a purchase has none yet."""
-        found: Mapping[str, Any] = self.request["orders"][self.step]
-        return found
+        return Step.model_validate(self.request["orders"][self.step])
 
     @property
     def is_last_step(self) -> bool:
@@ -63,8 +76,8 @@ class Operation:
     @property
     def charged_before(self) -> Decimal:
         """What the steps that are done cost, in US dollars, as far as prices are known."""
-        done = self.request.get("orders", ())[: self.step]
-        return sum((Decimal(order["price"]) for order in done if order.get("price")), Decimal(0))
+        done = (Step.model_validate(order) for order in self.request.get("orders", ())[: self.step])
+        return sum((order.price for order in done if order.price), Decimal(0))
 
     @property
     def not_made(self) -> PurchaseNotMade:
@@ -77,7 +90,7 @@ class Operation:
         """What traces tell of it."""
         return {
             "rentgate.operation_id": str(self.id),
-            "rentgate.operation.kind": self.kind.value,
+            "rentgate.operation.kind": self.kind,
             "rentgate.operation.state": self.state.value,
         }
 
@@ -94,7 +107,7 @@ COLUMNS = [operations.c[name] for name in Operation.__slots__]
 def from_row(row: Iterable[Any]) -> Operation:
     """The operation of a row of COLUMNS."""
     values = dict(zip(Operation.__slots__, row, strict=True))
-    return Operation(**{**values, "kind": Kind(values["kind"]), "state": State(values["state"])})
+    return Operation(**{**values, "state": State(values["state"])})
 
 
 def error_record(error: RentgateError) -> dict[str, Any]:

@@ -15,21 +15,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    """What an operation does; each is one call of the upstream, or one for each order of the rental."""
-
-    CREATE = "create"
-    ACTIVATE = "activate"
-    RESTORE = "restore"
-    PROLONG = "prolong"
-    ADD_SERVICE = "add_service"
-    DELETE = "delete"
-
-
-SPENDING = frozenset({Kind.CREATE, Kind.RESTORE, Kind.PROLONG, Kind.ADD_SERVICE})
-"""Kinds that cost money, and so are held against the tenant's limit."""
-
-
 class State(StrEnum):
     """Where an operation stands."""
 

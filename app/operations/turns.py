@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +15,8 @@ from app.audit import repository as audit
 from app.audit.repository import Entry
 from app.database import Access, Database
 from app.errors import UpstreamBusy
-from app.operations import ledger, lookup
+from app.operations import ledger
+from app.operations.call import Call
 from app.operations.operation import Operation
 from app.queries import Query, run, run_together
 
@@ -51,18 +51,10 @@ class Turn:
 class Turns:
     """Gives operations their turn, one at a time for an account."""
 
-    def __init__(
-        self,
-        database: Database,
-        calls: UpstreamCalls,
-        method_of: Callable[[Operation], str],
-        *,
-        call_timeout: float,
-    ) -> None:
-        """Give turns to calls of at most `call_timeout` seconds, whose upstream method `method_of` tells."""
+    def __init__(self, database: Database, calls: UpstreamCalls, *, call_timeout: float) -> None:
+        """Give turns to calls of at most `call_timeout` seconds."""
         self._database = database
         self._calls = calls
-        self._method_of = method_of
         self._call_timeout = call_timeout
         self._stopping = asyncio.Event()
 
@@ -70,17 +62,16 @@ class Turns:
         """Let nobody wait for its turn any more."""
         self._stopping.set()
 
-    async def take(self, connection: AsyncConnection, operation: Operation) -> Turn | None:
+    async def take(self, connection: AsyncConnection, operation: Operation, call: Call) -> Turn | None:
         """Take the lane and a token of the pace, and mark the step as sent if it may be sent now; None if
         the lane is not to be had yet. The caller writes the turn's entries in the same transaction.
         """
         # Asked after the lane was taken: only who has it can be sure that no further outcome becomes unknown.
-        lease, has_rival = await run_together(
-            connection, self._taking_lane(operation), lookup.has_rival(operation)
-        )
+        asked = [] if call.rival is None else [call.rival]
+        lease, *rivals = await run_together(connection, self._taking_lane(operation), *asked)
         if lease is None:
             return None
-        if has_rival:
+        if any(rivals):
             lane.release(connection, operation.tenant_id, operation.upstream_key_id, operation.id)
             return None
         try:
@@ -89,9 +80,9 @@ class Turns:
             return Turn(refusal=refusal)
         if wait:
             await ledger.attend(connection, operation, wait)
-        return Turn(None if wait else await self._mark_sent(connection, operation, lease), wait)
+        return Turn(None if wait else await self._mark_sent(connection, operation, call, lease), wait)
 
-    async def sending(self, operation: Operation, turn: Turn | None) -> Sending:
+    async def sending(self, operation: Operation, call: Call, turn: Turn | None) -> Sending:
         """Wait for the lane and the pace as far as they are not had yet, and commit `sent`.
 
         Raises:
@@ -104,7 +95,7 @@ class Turns:
             async with self._database.transaction(tenant) as connection:
                 if not await ledger.attend(connection, operation):
                     raise UpstreamBusy("The call was given up before its turn came.", retry_after=1)
-                turn = await self.take(connection, operation)
+                turn = await self.take(connection, operation, call)
                 if turn is not None:
                     audit.record_all(connection, operation.caller, turn.entries)
         if turn.refusal is not None:
@@ -115,7 +106,8 @@ class Turns:
             await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
                 lease = await run(connection, self._taking_lane(operation))
-                sending = None if lease is None else await self._mark_sent(connection, operation, lease)
+                if lease is not None:
+                    sending = await self._mark_sent(connection, operation, call, lease)
                 if sending is not None:
                     audit.record_all(connection, operation.caller, [sending.entry])
         if sending is None:
@@ -138,7 +130,7 @@ class Turns:
         return lane.taking(operation.tenant_id, operation.upstream_key_id, operation.id, self._call_timeout)
 
     async def _mark_sent(
-        self, connection: AsyncConnection, operation: Operation, lease: Lease
+        self, connection: AsyncConnection, operation: Operation, call: Call, lease: Lease
     ) -> Sending | None:
         """Mark the step as sent and open the key; None if it is no longer this process's to send."""
         marked, stored = await run_together(
@@ -150,7 +142,7 @@ class Turns:
             return None
         api_key = await self._calls.open_stored(connection, stored)
         entry = Entry(
-            f"upstream.{self._method_of(operation)}",
+            f"upstream.{call.method}",
             operation.upstream_key_id,
             "sent",
             {"operation_id": str(operation.id), "fence": lease.fence},

@@ -94,26 +94,28 @@ class Archive:
             place = await schedule.archive_place(connection, tenant_id, key_id)
         if place is None:
             return True
+        walk.complete &= not place.incomplete
         skip = place.skip
         if place.was_read_whole and place.skip < place.rows:
             # The order of the pages is not documented: news may be at either end.
             walk.go_on_at(skip)
-            if not await self._import_from(account, ask, keep_on, walk, until_known=True):
+            if not await self._import_from(account, ask, keep_on, walk, place, until_known=True):
                 return False
             skip = place.rows
         walk.go_on_at(skip)
-        if not await self._import_from(account, ask, keep_on, walk, until_known=place.was_read_whole):
+        until_known = place.was_read_whole
+        if not await self._import_from(account, ask, keep_on, walk, place, until_known=until_known):
             return False
         async with self._database.transaction(tenant) as connection:
-            await schedule.note_archive_read(
+            return await schedule.note_archive_read(
                 connection,
                 tenant_id,
                 key_id,
+                place,
                 whole=walk.complete and not place.was_read_whole,
                 rows=walk.skip,
                 next_in=again_seconds(),
             )
-        return True
 
     async def _import_from(
         self,
@@ -121,10 +123,12 @@ class Archive:
         ask: Ask,
         keep_on: Callable[[], Awaitable[bool]],
         walk: Walk,
+        place: schedule.ArchivePlace,
         *,
         until_known: bool,
     ) -> bool:
-        """Import the archive from where a walk stands; False if the look had to end first.
+        """Import the archive from where a walk stands; False if the look had to end first, or if the archive
+        was asked for anew meanwhile.
 
         Args:
             until_known: end at the first page of which everything is known.
@@ -134,8 +138,11 @@ class Archive:
             async with self._database.transaction(Access.tenant(tenant_id)) as connection:
                 await schedule.lock(connection, tenant_id, key_id)
                 found = await importing.import_archived(connection, background(tenant_id), key_id, page.rows)
-                await schedule.note_archive(connection, tenant_id, key_id, skip=walk.skip)
-            walk.complete &= not found.undecided
+                walk.complete &= not found.undecided
+                if not await schedule.note_archive(
+                    connection, tenant_id, key_id, place, skip=walk.skip, complete=walk.complete
+                ):
+                    return False
             if until_known and page.complete and not found.imported:
                 break
             if not await keep_on():

@@ -6,12 +6,15 @@ import time
 from collections.abc import Collection
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
-from app.accounts.health import Health
+from app.accounts.health import Health, Observation
 from app.accounts.models import account_looks
 from app.audit.caller import background
+from app.database import Access, Database
+from app.errors import RentgateError
 from app.operations import lookup
 from app.operations.states import State
 from app.queries import Query, Statement, constant, run_together
@@ -19,6 +22,9 @@ from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch
 from app.upstream.wire import NumberState
+from app.values import utc_now
+
+log = structlog.get_logger(__name__)
 
 _NOW = sa.func.clock_timestamp()
 
@@ -90,21 +96,34 @@ async def learn(connection: AsyncConnection, watch: Watch) -> None:
     )
 
 
-async def note_health(connection: AsyncConnection, watch: Watch) -> None:
-    """Take an account's health on by what its answers since held that can't be read."""
-    observed, watch.account.observed = watch.account.observed, []
-    living: Collection[str] | None = watch.readings.keys() if watch.listed else None
-    watch.health = await health_records.observe(
-        connection, background(watch.account.tenant_id), watch.account.upstream_key_id, observed, living
-    )
-
-
-def health_changes(watch: Watch) -> bool:
-    """Whether what was observed since changes an account's health as it is remembered."""
-    return health_now(watch) != watch.health
+async def keep_health(database: Database, watch: Watch) -> None:
+    """Take an account's health on by what its answers since held that can't be read, if that is news."""
+    if health_now(watch) == watch.health:
+        watch.account.observed.clear()
+        return
+    tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
+    try:
+        async with database.transaction(Access.tenant(tenant_id)) as connection:
+            observed, watch.account.observed = _counting(watch), []
+            watch.odd |= {(one.method, one.subject) for one in observed if one.set_aside}
+            living: Collection[str] | None = watch.readings.keys() if watch.listed else None
+            watch.health = await health_records.observe(
+                connection, background(tenant_id), key_id, observed, living
+            )
+    except RentgateError as away:
+        log.info("look.health_not_noted", code=away.code)
 
 
 def health_now(watch: Watch) -> Health:
-    """An account's health by what is remembered of it and what was observed since."""
+    """An account's health with what was observed since it was last noted."""
     living = watch.readings.keys() if watch.listed else None
-    return watch.health.after_all(watch.account.observed, living)
+    return watch.health.after_all(_counting(watch), utc_now(), living)
+
+
+def _counting(watch: Watch) -> list[Observation]:
+    """What was observed since health was last noted, but for clean answers beside odd ones of the same look:
+    pages of one archive are one reading.
+    """
+    return [
+        one for one in watch.account.observed if one.set_aside or (one.method, one.subject) not in watch.odd
+    ]

@@ -43,7 +43,7 @@ class MessageReader:
         readings: Iterable[Reading],
         ask: Callable[[Reading], Awaitable[News[SmsLists]]],
         keep_on: Callable[[Reading], Awaitable[bool]],
-    ) -> dict[UUID, RentgateError]:
+    ) -> None:
         """Read the messages of these orders and keep what is new. An order whose messages can't be read
         keeps no other waiting: its turn comes again later. Where some of them can't be read, the others are
         kept, and the order does not count as read.
@@ -52,15 +52,10 @@ class MessageReader:
             ask: makes the call, in its turn.
             keep_on: asked before each; false when this look has to end.
 
-        Returns:
-            what went wrong, by the rentals of which no messages could be read.
-
         Raises:
             NotYet: the pace leaves no room now.
             RentgateError: none can be read.
         """
-        failures: dict[UUID, RentgateError] = {}
-        read: set[UUID] = set()
         for reading in readings:
             if not await keep_on(reading):
                 break
@@ -69,19 +64,16 @@ class MessageReader:
             except _OF_ALL_ORDERS:
                 raise
             except RentgateError as error:
-                watch.note_unreadable(reading)
-                failures[reading.rental_id] = error
+                watch.note_unreadable(reading, error)
                 await self._note_failure(watch, reading, error)
                 log.info("messages.not_read", order_id=reading.order_id, code=error.code)
                 continue
-            read.add(reading.rental_id)
             if shown.content is not None and (seen := sightings([shown.content])):
                 async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
                     await _keep(connection, watch.account.tenant_id, reading.rental_id, seen)
             watch.note_read(reading, shown.digest, complete=shown.content is None or shown.content.complete)
             if reading.failed:
                 await self._note_readable(watch, reading)
-        return {rental_id: error for rental_id, error in failures.items() if rental_id not in read}
 
     async def _note_failure(self, watch: Watch, reading: Reading, error: RentgateError) -> None:
         """Note that none of an order's messages can be read, for whoever asks for them at once."""

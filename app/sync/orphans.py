@@ -12,7 +12,7 @@ from app.idempotency import repository as idempotency
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals import outcomes
+from app.settlement import outcomes
 
 
 async def adopt_orphans(database: Database, resume: Callable[[Operation], None]) -> int:

@@ -1,224 +1,123 @@
-"""Looking at an account because a caller wants to see it now, and for longer because one waits."""
+"""Having an account polled because a caller wants to see it now, and for longer because one waits."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
 from uuid import UUID
 
-from app.accounts import schedule
-from app.accounts.calls import WatchedAccount
-from app.accounts.pace import NotYet
-from app.audit import repository as audit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.accounts import refresh_requests, schedule
+from app.accounts.refresh_requests import Answer, RefreshRequest
 from app.audit.caller import Caller
-from app.audit.repository import Uses
 from app.database import Access, Database, new_id
-from app.errors import InternalError, RentgateError, UpstreamBusy, UpstreamUnavailable, catalogue
+from app.errors import UpstreamBusy, UpstreamUnavailable, catalogue
+from app.events.notifications import Notifications, Subscription
 from app.rentals import message_reads, repository
-from app.sync.looks import UNREADABLE, Looker, Lost
-from app.sync.watch import Watch
+from app.telemetry import traces
 
-POLL_SECONDS = 0.1
-ASKED_SECONDS = 3.0
-"""For how long no worker takes an account that a caller asked for; he asks again while he waits."""
+MARGIN_SECONDS = 5.0
+"""How much longer than one upstream call a caller waits for the answer of the account's worker."""
 
+ASK_AGAIN_SECONDS = 2.0
+"""How often a caller asks again: the worker may have died, or a notification may have been lost."""
 
-class Need(Enum):
-    """What a caller who wants to see an account now still needs: nothing, a look that may be another's as
-    well, or one of his own.
-    """
-
-    NOTHING = "nothing"
-    LOOK = "look"
-    OWN_LOOK = "own look"
-
-
-@dataclass(slots=True)
-class Claim:
-    """A hold on an account for one look; every call renews it."""
-
-    database: Database
-    account: WatchedAccount
-    holder: UUID
-    seconds: float
-
-    async def take(self) -> schedule.LookState | None:
-        """Claim the account, or renew the claim; None while somebody else has it."""
-        tenant_id, key_id = self.account.tenant_id, self.account.upstream_key_id
-        async with self.database.transaction(Access.tenant(tenant_id)) as connection:
-            return await schedule.claim(connection, tenant_id, key_id, self.holder, self.seconds)
-
-    async def keep(self) -> bool:
-        """See that the claim lasts for one more call."""
-        return await self.take() is not None
-
-    def now(self) -> datetime | None:
-        """Not known: a single look asks the database."""
-        return None
+NO_WORKER = (
+    "No worker answers. Check that one runs (`rentgate worker`, or `rentgate serve` without `--no-worker`)"
+    " and that it keeps up; without `refresh` the stored messages can be read."
+)
 
 
 class Refresher:
-    """Has accounts looked at for callers, however many of them ask."""
+    """Asks the workers for polls on behalf of callers."""
 
-    def __init__(self, database: Database, looker: Looker, *, call_timeout: float) -> None:
+    def __init__(
+        self, database: Database, notifications: Notifications, *, interval: float, call_timeout: float
+    ) -> None:
+        """Share the database with the workers.
+
+        Args:
+            interval: seconds within which an account is not polled twice.
+            call_timeout: seconds that one upstream call may take.
+        """
         self._database = database
-        self._looker = looker
-        self._call_timeout = call_timeout
+        self._notifications = notifications
+        self._interval = interval
+        self._longest = call_timeout + MARGIN_SECONDS
 
     async def refresh(self, caller: Caller, rental_id: UUID) -> bool:
-        """Look at a rental's account for a caller, unless it was looked at within the interval.
+        """Have a rental's account polled for a caller, unless it was polled within the interval, and wait.
 
-        However many ask at once, one look is made, and all wait for it. The worker that has the account is
-        asked to give it up for that long.
+        However many ask at once, one poll is made, and it answers all who asked before it began.
 
         Returns:
-            whether this was the one that made it.
+            whether a poll was asked for.
 
         Raises:
             RentalNotFound: the tenant has no such rental.
-            RentgateError: the look failed, and why.
+            UpstreamBusy: no worker answered within the time-out of a call and MARGIN_SECONDS.
+            RentgateError: the poll failed, and why.
         """
         tenant = Access.tenant(caller.tenant_id)
-        async with self._database.transaction(tenant) as connection:
-            rental = await repository.get(connection, caller.tenant_id, rental_id)
-        key_id = rental.upstream_key_id
-        began, asked_at = time.monotonic(), 0.0
-        try:
-            while (need := await self._need(caller, key_id, rental_id, began)) is not Need.NOTHING:
-                since = began if need is Need.LOOK else None
-                if await self.look(caller, key_id, rental_id, began=since):
-                    return True
-                if (now := time.monotonic()) - began > self._call_timeout:
-                    raise UpstreamBusy("A look at the account is still under way.", retry_after=1)
-                if now - asked_at > ASKED_SECONDS / 2:
-                    async with self._database.transaction(tenant) as connection:
-                        await schedule.ask(connection, caller.tenant_id, key_id, ASKED_SECONDS)
-                    asked_at = now
-                await asyncio.sleep(POLL_SECONDS)
-            return False
-        finally:
-            if asked_at:
+        request = RefreshRequest(new_id(), rental_id, caller, traces.headers().get("traceparent"))
+        with self._notifications.subscription(request.id) as news:
+            async with self._database.transaction(tenant) as connection:
+                rental = await repository.get(connection, caller.tenant_id, rental_id)
+                if await self._is_fresh(connection, caller.tenant_id, rental.upstream_key_id, rental_id):
+                    return False
+                await refresh_requests.ask(connection, request, rental.upstream_key_id, self._longest)
+            try:
+                answer = await self._answer(request, rental.upstream_key_id, news)
+            finally:
                 async with self._database.transaction(tenant) as connection:
-                    await schedule.ask_no_more(connection, caller.tenant_id, key_id)
+                    await refresh_requests.withdraw(connection, caller.tenant_id, request.id)
+        if answer is None:
+            raise UpstreamBusy(NO_WORKER, retry_after=MARGIN_SECONDS)
+        if answer.error is not None:
+            raise answer.error
+        return True
 
     async def want(self, caller: Caller, upstream_key_id: UUID, rental_id: UUID, seconds: float) -> None:
-        """Have a rental's account looked at at the short interval for so long, and its messages read each
-        time: somebody waits for one.
+        """Have a rental's account polled at the short interval for so long, and its messages read each time:
+        somebody waits for one.
         """
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
             await schedule.want(
-                connection,
-                caller.tenant_id,
-                upstream_key_id,
-                seconds=seconds,
-                interval=self._looker.intervals.busy,
+                connection, caller.tenant_id, upstream_key_id, seconds=seconds, interval=self._interval
             )
             await message_reads.want_messages(connection, caller.tenant_id, rental_id, seconds)
 
-    async def look(
-        self,
-        caller: Caller,
-        upstream_key_id: UUID,
-        wanted: UUID | None = None,
-        *,
-        began: float | None = None,
+    async def _answer(self, request: RefreshRequest, key_id: UUID, news: Subscription) -> Answer | None:
+        """Wait for the answer to a request; None if no worker gives one in time, or the process stops."""
+        tenant_id = request.caller.tenant_id
+        deadline = time.monotonic() + self._longest
+        while (left := deadline - time.monotonic()) > 0 and not self._notifications.closing:
+            await news.wait(min(left, ASK_AGAIN_SECONDS))
+            async with (
+                self._notifications.some_at_a_time,
+                self._database.transaction(Access.tenant(tenant_id)) as connection,
+            ):
+                answer = await refresh_requests.answer_of(connection, tenant_id, request.id)
+                if answer is not None:
+                    return answer
+                await schedule.poll_soon(connection, tenant_id, key_id)
+        return None
+
+    async def _is_fresh(
+        self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, rental_id: UUID
     ) -> bool:
-        """Look at an account once.
-
-        Args:
-            wanted: the rental whose messages are wanted.
-            began: a reading of `time.monotonic()`; a look that was made since, or within the interval before,
-                will do as well.
-
-        Returns:
-            False if that was made, or somebody else has the account.
+        """Whether what is stored is the answer: the account was polled within the interval, and so was the
+        rental, if its messages could not be read.
 
         Raises:
-            RentgateError: the look failed, and why.
+            RentgateError: none of its messages could be read within the interval, and why.
         """
-        watch = Watch(WatchedAccount(caller.tenant_id, upstream_key_id))
-        claim = Claim(self._database, watch.account, new_id(), 2 * self._call_timeout + 5)
-        state = await claim.take()
-        if state is None:
+        state = await schedule.state(connection, tenant_id, key_id)
+        if state is None or state.seconds_since_look is None or state.seconds_since_look >= self._interval:
             return False
-        if began is not None and self._was_tried(state, began):
-            next_in = max(0.0, self._looker.intervals.busy - (state.seconds_since_try or 0.0))
-            await self._release(watch, claim, next_in, tried=False)
+        messages = await message_reads.messages_state(connection, tenant_id, rental_id)
+        if messages.error_code is None:
+            return True
+        if messages.tried_ago is None or messages.tried_ago >= self._interval:
             return False
-        watch.failures = state.failures
-        next_in = 0.0
-        try:
-            await self._looker.look(watch, claim, caller=caller, wanted=wanted)
-            next_in = self._looker.intervals.after(watch)
-        except NotYet as turn:
-            next_in = turn.seconds
-        except Lost:
-            raise UpstreamBusy("The look took too long; another one has begun.", retry_after=1) from None
-        except Exception as crash:
-            error = crash if isinstance(crash, RentgateError) else InternalError()
-            next_in = self._looker.intervals.pause(error, watch.failures)
-            await self._looker.note_failure(watch, claim, error)
-            raise
-        finally:
-            await self._release(watch, claim, next_in, tried=True)
-        return True
-
-    async def _release(self, watch: Watch, claim: Claim, next_in: float, *, tried: bool) -> None:
-        tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
-        uses = [Uses(tenant_id, key_id, *use, calls) for use, calls in watch.account.uses.items()]
-        async with self._database.transaction(Access.tenant(tenant_id)) as connection:
-            await schedule.release(
-                connection,
-                tenant_id,
-                key_id,
-                claim.holder,
-                tried=tried,
-                seen=watch.seen_at is not None,
-                next_in=next_in,
-            )
-            await message_reads.note_messages_read(connection, watch.unwritten_reads())
-            await audit.count_background_calls(connection, uses)
-
-    def _was_tried(self, state: schedule.LookState, began: float) -> bool:
-        """Whether an account was seen within the interval, or a look was tried since a moment."""
-        waited = time.monotonic() - began
-        return _within(state.seconds_since_try, waited) or self._was_seen(state, waited)
-
-    def _was_seen(self, state: schedule.LookState, waited: float) -> bool:
-        return _within(state.seconds_since_look, max(waited, self._looker.intervals.busy))
-
-    async def _need(self, caller: Caller, key_id: UUID, rental_id: UUID, began: float) -> Need:
-        """What a caller still needs who asked at `began`. A look that could not read the list of orders is
-        enough if it read the rental's messages, or tried to; one that did not try them is not if they can't
-        be read.
-
-        Raises:
-            RentgateError: a look was tried since, and failed; or the messages can't be read.
-        """
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            state = await schedule.state(connection, caller.tenant_id, key_id)
-            if state is None or not self._was_tried(state, began):
-                return Need.LOOK
-            messages = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
-        waited = time.monotonic() - began
-        if state.error_code is not None and _within(state.seconds_since_try, waited):
-            error = catalogue().get(state.error_code, UpstreamUnavailable)
-            if not issubclass(error, UNREADABLE):
-                raise error()
-            enough = waited
-        elif messages.error_code is None:
-            return Need.NOTHING
-        else:
-            enough = max(waited, self._looker.intervals.busy)
-        if not _within(messages.tried_ago, enough):
-            return Need.OWN_LOOK
-        if messages.error_code is not None:
-            raise catalogue().get(messages.error_code, UpstreamUnavailable)()
-        return Need.NOTHING
-
-
-def _within(ago: float | None, seconds: float) -> bool:
-    return ago is not None and ago < seconds
+        raise catalogue().get(messages.error_code, UpstreamUnavailable)()

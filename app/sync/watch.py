@@ -7,12 +7,13 @@ database.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.accounts.calls import WatchedAccount
 from app.accounts.health import Health
+from app.errors import RentgateError
 from app.rentals.intake import Gone
 from app.rentals.message_reads import MessagesRead
 from app.sync.archive import Search
@@ -35,6 +36,7 @@ class Reading:
         read_at: when they were last read; None if never.
         tried_at: when none or not all of them could be read the last time; None if all were read since.
         failed: none of them could be read the last time, and the database knows.
+        error: why none of them could be read the last time.
         troubled: something in the answers could not be read, and they have not been clean for long since.
         wanted_until: until when somebody waits for one.
         digest: of the answer that was taken in last.
@@ -49,6 +51,7 @@ class Reading:
     digest: bytes | None = None
     tried_at: float | None = None
     failed: bool = False
+    error: RentgateError | None = None
     troubled: bool = False
 
     def is_due(self, now: float) -> bool:
@@ -67,6 +70,10 @@ class Reading:
         """
         return self.wanted_until > now or (self.has_news and self.tried_at is None)
 
+    def was_tried(self, since: float) -> bool:
+        """Whether an answer was taken in since, whether it could be read or not."""
+        return max(self.read_at or 0.0, self.tried_at or 0.0) >= since
+
     def rank(self, now: float) -> tuple[bool, bool, float]:
         """The smaller, the sooner."""
         return not self.presses(now), not self._is_active, max(self.read_at or 0.0, self.tried_at or 0.0)
@@ -82,6 +89,7 @@ class Watch:
 
     Attributes:
         failures: looks that failed in a row.
+        list_asked_at: when the list was asked for last, whatever came of it.
         list_retry_at: when a list that can't be read is asked for again.
         listing: the digest of the list of orders that was taken in last.
         undecided: that list left something to decide, so that the same one has to be taken in again.
@@ -100,10 +108,12 @@ class Watch:
         seen_at: when the list was last read.
         compared_at: when it was last compared with the database.
         health: what of its answers can't be read.
+        odd: the methods and subjects of which answers of this look could not be read whole, as far as noted.
     """
 
     account: WatchedAccount
     failures: int = 0
+    list_asked_at: float = 0.0
     list_retry_at: float = 0.0
     listing: bytes | None = None
     undecided: bool = True
@@ -122,6 +132,7 @@ class Watch:
     seen_at: float | None = None
     compared_at: float = 0.0
     health: Health = field(default_factory=Health)
+    odd: set[tuple[str, str]] = field(default_factory=set)
     readings: dict[str, Reading] = field(default_factory=dict)
     read_lately: set[str] = field(default_factory=set)
 
@@ -135,6 +146,16 @@ class Watch:
             or time.monotonic() - self.compared_at > BY_DATABASE_SECONDS
         )
 
+    @property
+    def list_due(self) -> bool:
+        """Whether the list may be asked for: one that can't be read is put off."""
+        return time.monotonic() >= self.list_retry_at
+
+    @property
+    def list_failed(self) -> bool:
+        """Whether the last list could not be had; one that was answered but can't be read is put off."""
+        return not self.listed and self.list_due
+
     def read_next(self, readings: Iterable[Reading]) -> None:
         """Go on with these orders; of those that were known, what is remembered of their messages stays."""
         known = self.readings
@@ -142,18 +163,30 @@ class Watch:
         for order_id, reading in self.readings.items():
             reading.troubled = self.health.has("sms", order_id)
             if (before := known.get(order_id)) is not None:
-                reading.digest, reading.tried_at = before.digest, before.tried_at
+                reading.digest, reading.tried_at, reading.error = before.digest, before.tried_at, before.error
                 reading.read_at = max(reading.read_at or 0.0, before.read_at or 0.0) or None
 
-    def due(self, wanted: UUID | None) -> tuple[list[Reading], list[Reading]]:
-        """The orders whose messages are to be read now: those that somebody waits for, the wanted rental's
-        first, or the list tells of; and those of the slow round.
+    def due(self, wanted: Collection[UUID], since: float) -> tuple[list[Reading], list[Reading]]:
+        """The orders whose messages are to be read now: those that somebody waits for, or the list tells of,
+        and those of the slow round. The wanted rentals' come first, unless they were read since.
         """
         now = time.monotonic()
-        due = [r for r in self.readings.values() if r.rental_id == wanted or r.is_due(now)]
-        due.sort(key=lambda r: (r.rental_id != wanted, *r.rank(now)))
-        pressing = [r for r in due if r.rental_id == wanted or r.presses(now)]
+        asked_for = {
+            r.order_id for r in self.readings.values() if r.rental_id in wanted and not r.was_tried(since)
+        }
+        due = [r for r in self.readings.values() if r.order_id in asked_for or r.is_due(now)]
+        due.sort(key=lambda r: (r.order_id not in asked_for, *r.rank(now)))
+        pressing = [r for r in due if r.order_id in asked_for or r.presses(now)]
         return pressing, due[len(pressing) :]
+
+    def was_tried(self, rental_id: UUID, since: float) -> bool:
+        """Whether an answer of each of a rental's orders was taken in since."""
+        return all(r.was_tried(since) for r in self.readings.values() if r.rental_id == rental_id)
+
+    def messages_error(self, rental_id: UUID) -> RentgateError | None:
+        """Why none of a rental's messages could be read the last time; None if some could."""
+        errors = [r.error for r in self.readings.values() if r.rental_id == rental_id]
+        return errors[0] if all(errors) and errors else None
 
     def due_within(self, seconds: float) -> int:
         """How many orders' messages are to be read in the next seconds, if no list tells of further ones."""
@@ -166,11 +199,12 @@ class Watch:
             reading.read_at, reading.tried_at, reading.digest = time.monotonic(), None, digest
         else:
             reading.tried_at, reading.digest = time.monotonic(), None
+        reading.error = None
         self.read_lately.add(reading.order_id)
 
-    def note_unreadable(self, reading: Reading) -> None:
+    def note_unreadable(self, reading: Reading, error: RentgateError) -> None:
         """None of an order's messages could be read."""
-        reading.tried_at = time.monotonic()
+        reading.tried_at, reading.error = time.monotonic(), error
         self.read_lately.discard(reading.order_id)  # the failure outweighs what was read before
 
     def note_gone(self, gone: Sequence[Gone]) -> None:

@@ -11,31 +11,24 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from app.accounts import leases
 from app.accounts.calls import WatchedAccount
-from app.accounts.leases import Standing
 from app.accounts.pace import NotYet, Pace
 from app.audit import repository as audit
 from app.audit.repository import Uses
-from app.database import WORKER, Access, Database, new_id
+from app.database import WORKER, Access, Database
 from app.errors import InternalError, NotFound, RentgateError, UpstreamKeyRejected
 from app.events.notifications import TOLD, Notifications
 from app.rentals import message_reads
+from app.sync.assignments import HEARTBEAT_SECONDS, LEASE_SECONDS, AssignedAccount, Lease, Requests
+from app.sync.failures import note_failure
 from app.sync.looks import Looker, Lost
 from app.sync.watch import Watch
 from app.telemetry import Metrics
-
-LEASE_SECONDS, HEARTBEAT_SECONDS = 4.0, 1.0
-"""How long a worker lives without a word, and how often it says one."""
-
-MARGIN_SECONDS = 1.0
-"""So much before its lease ends a worker stops making calls."""
 
 TAKE_SECONDS = 0.5
 NOTE_SECONDS = 5.0
@@ -47,76 +40,6 @@ GIVEN_BACK_AT_ONCE = 20
 RESERVED_AT_ONCE = 100
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Lease:
-    """A worker's life; moments are readings of `time.monotonic()`."""
-
-    holder: UUID = field(default_factory=new_id)
-    ends_at: float = 0.0
-    clock: datetime | None = None
-    clock_read_at: float = 0.0
-
-    def renew(self, clock: datetime, asked_at: float) -> None:
-        """The database has heard at `clock` what it was told after `asked_at`."""
-        self.clock, self.clock_read_at = clock, time.monotonic()
-        self.ends_at = asked_at + LEASE_SECONDS - MARGIN_SECONDS
-
-    @property
-    def holds(self) -> bool:
-        """Whether calls may be made."""
-        return time.monotonic() < self.ends_at
-
-    async def keep(self) -> bool:
-        """See that the lease lasts; renewing it is not this one's to do."""
-        return self.holds
-
-    def now(self) -> datetime | None:
-        """The database's time, or a moment before: it was read before its answer came."""
-        if self.clock is None:
-            return None
-        return self.clock + timedelta(seconds=time.monotonic() - self.clock_read_at)
-
-
-@dataclass(slots=True)
-class Held:
-    """An account that this worker has.
-
-    Attributes:
-        next_at: when it is looked at next, by `time.monotonic()`.
-        began_at: when the last look began.
-        leaving: it is to be given back.
-        changed: something of this was set by others, so that who sleeps has to look at it again.
-    """
-
-    watch: Watch
-    next_at: float
-    began_at: float = 0.0
-    leaving: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def until_due(self) -> None:
-        """Sleep until the next look, or until the account is to be given back."""
-        while not self.leaving and (left := self.next_at - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(left):
-                    await self.changed.wait()
-            except TimeoutError:
-                continue
-            self.changed.clear()
-
-    def leave(self) -> None:
-        """Have the account given back."""
-        self.leaving = True
-        self.changed.set()
-
-    def standing(self) -> Standing:
-        """How the account stands, for others to see."""
-        now = time.monotonic()
-        seen_at, account = self.watch.seen_at, self.watch.account
-        seen_ago = None if seen_at is None else now - seen_at
-        return Standing(account.tenant_id, account.upstream_key_id, seen_ago, max(0.0, self.next_at - now))
 
 
 class Watching:
@@ -133,7 +56,7 @@ class Watching:
         self._lease = Lease()
         self._registered = False
         self._share: int | None = None
-        self._held: dict[UUID, Held] = {}
+        self._held: dict[UUID, AssignedAccount] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._returns = asyncio.Semaphore(GIVEN_BACK_AT_ONCE)
@@ -205,16 +128,14 @@ class Watching:
         for one in told:
             if (held := self._held.get(one.upstream_key_id)) is None:
                 continue
-            if one.asked:
-                held.leave()
-                continue
+            held.requested |= one.requested
             held.watch.stale = True
             sooner = now if one.at_once else max(now, held.began_at + self._looker.intervals.busy)
             held.next_at = min(held.next_at, sooner)
             held.changed.set()
         for account in taken:
             watch = Watch(WatchedAccount(account.tenant_id, account.upstream_key_id), account.failures)
-            held = Held(watch, now - max(0.0, account.late_seconds))
+            held = AssignedAccount(watch, now - max(0.0, account.late_seconds), requested=account.requested)
             self._held[account.upstream_key_id] = held
             task = asyncio.ensure_future(self._attend(held, self._lease))
             self._tasks.add(task)
@@ -253,7 +174,7 @@ class Watching:
         for first in range(0, len(wanted), RESERVED_AT_ONCE):
             await self._pace.reserve(dict(wanted[first : first + RESERVED_AT_ONCE]))
 
-    def _calls_ahead(self, held: Held) -> int:
+    def _calls_ahead(self, held: AssignedAccount) -> int:
         """How many calls an account's looks make until turns are reserved next, if they find nothing new."""
         ahead = NOTE_SECONDS - max(0.0, held.next_at - time.monotonic())
         if ahead < 0:
@@ -288,32 +209,44 @@ class Watching:
         self._lease = Lease()
         self._registered = False
 
-    async def _attend(self, held: Held, lease: Lease) -> None:
+    async def _attend(self, held: AssignedAccount, lease: Lease) -> None:
         """Look at an account whenever it is due, until it is to be given back."""
         account = held.watch.account
         try:
-            await held.until_due()
+            await held.until_due(self._looker.intervals.busy)
             while lease.holds and not held.leaving:
                 async with self._looks:
                     if lease.holds and not held.leaving:
-                        await self._look(held, lease)
-                await held.until_due()
+                        await self.poll(held, lease)
+                await held.until_due(self._looker.intervals.busy)
         except Lost:
             log.info("look.lost", upstream_key_id=str(account.upstream_key_id))
         except Exception:
             log.exception("worker.look_crashed", upstream_key_id=str(account.upstream_key_id))
         finally:
-            await self._give_back(held, lease)
+            await self.give_back(held, lease)
 
-    async def _look(self, held: Held, lease: Lease) -> None:
+    async def poll(self, held: AssignedAccount, lease: Lease) -> None:
+        """Poll an account, since it is due or callers ask for it, and note when it is polled next.
+
+        Raises:
+            Lost: another worker has it.
+        """
         watch, intervals = held.watch, self._looker.intervals
+        requests = Requests(self._database, held, lease, intervals.busy)
+        began, due = time.monotonic(), held.next_at <= time.monotonic()
+        if held.requested:
+            held.requested = False
+            await requests.load()
+            if not requests.pending and not due:
+                return
         if not self._notifications.listening:
             watch.account.api_key = None  # nobody would tell of another one
-        held.began_at = time.monotonic()
-        self._metrics.look_lag(max(0.0, held.began_at - held.next_at))
-        before = watch.failures
+        if due:
+            self._metrics.look_lag(max(0.0, began - held.next_at))
+        before, error = watch.failures, None
         try:
-            await self._looker.look(watch, lease)
+            await self._looker.look(watch, lease, requests, due=due)
             next_in = intervals.after(watch)
         except NotYet as turn:
             next_in = turn.seconds
@@ -326,18 +259,19 @@ class Watching:
             next_in = intervals.pause(error, before)
             if isinstance(error, UpstreamKeyRejected | NotFound):
                 held.leaving = True  # whether it is looked at any more is not for this worker to know
-            await self._note_failure(watch, lease, error)
+            try:
+                await note_failure(self._database, watch, lease, error)
+            except RentgateError as away:
+                log.info("look.failure_not_noted", code=away.code)
         ended = time.monotonic()
-        # An interval counts from beginning to beginning, but nobody makes up for looks that took long.
-        held.next_at = max(ended, held.began_at + next_in) if watch.failures == 0 else ended + next_in
+        if due or error is not None or watch.list_asked_at >= began:
+            held.began_at = began
+            # An interval counts from beginning to beginning, but nobody makes up for polls that took long.
+            held.next_at = max(ended, began + next_in) if watch.failures == 0 else ended + next_in
+        if error is not None:
+            await requests.refuse(error)
 
-    async def _note_failure(self, watch: Watch, lease: Lease, error: RentgateError) -> None:
-        try:
-            await self._looker.note_failure(watch, lease, error)
-        except RentgateError as away:
-            log.info("look.failure_not_noted", code=away.code)
-
-    async def _give_back(self, held: Held, lease: Lease) -> None:
+    async def give_back(self, held: AssignedAccount, lease: Lease) -> None:
         account = held.watch.account
         if self._held.get(account.upstream_key_id) is held:
             del self._held[account.upstream_key_id]
@@ -352,7 +286,7 @@ class Watching:
             self._restore(uses)
             log.warning("look.not_given_back", code=away.code)
 
-    def _uses(self, of: Iterable[Held]) -> list[Uses]:
+    def _uses(self, of: Iterable[AssignedAccount]) -> list[Uses]:
         """The calls of these accounts that are not counted yet; they are taken for counted from now on."""
         uses = []
         for account in [held.watch.account for held in of]:

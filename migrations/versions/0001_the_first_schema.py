@@ -230,16 +230,14 @@ def _accounts() -> None:
         sa.Column("due_at", TIMESTAMP, server_default=sa.func.now()),
         sa.Column("at_once", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("holder", sa.Uuid),
-        sa.Column("held_until", TIMESTAMP),
-        sa.Column("asked_until", TIMESTAMP),
         sa.Column("next_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),
         sa.Column("looked_at", TIMESTAMP),
-        sa.Column("tried_at", TIMESTAMP),
         sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
         sa.Column("error_code", sa.Text),
         sa.Column("wanted_until", TIMESTAMP),
         sa.Column("archive_due_at", TIMESTAMP, nullable=False, server_default=sa.func.now()),
         sa.Column("archive_skip", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("archive_incomplete", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("archive_read_at", TIMESTAMP),
         sa.Column("archive_rows", sa.Integer, nullable=False, server_default="0"),
         _account(),
@@ -251,6 +249,30 @@ def _accounts() -> None:
     )
     fence("account_looks", "select; insert; update")
     allow("account_looks", WORKER, "select; update")
+
+    op.create_table(
+        "refresh_requests",
+        sa.Column("tenant_id", sa.Uuid, primary_key=True),
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("upstream_key_id", sa.Uuid, nullable=False),
+        sa.Column("rental_id", sa.Uuid, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("address", sa.Text),
+        sa.Column("request_id", sa.Text),
+        sa.Column("traceparent", sa.Text),
+        sa.Column("waits_until", TIMESTAMP, nullable=False),
+        sa.Column("answered_at", TIMESTAMP),
+        sa.Column("error", JSONB),
+        _account(),
+        sa.Index(None, "tenant_id", "upstream_key_id"),
+        comment="Callers who wait for a poll of an account, and how it ended.",
+    )
+    fence("refresh_requests", "select; insert; update; delete")
+    allow(
+        "refresh_requests",
+        WORKER,
+        "select (answered_at, id, tenant_id, upstream_key_id, waits_until); delete",
+    )
 
     op.create_table(
         "account_health",

@@ -450,6 +450,20 @@ def test_what_is_set_aside_is_counted_and_logged_once_without_its_value(
     assert caller.key_id not in health
 
 
+def test_a_balance_that_cant_be_read_is_counted_and_logged_without_its_value(
+    caller: Caller, odd: Verbatim, odd_gateway: Gateway
+) -> None:
+    caller.until_rentals(1, status="active")
+    odd.answers["balance"] = {"statusCode": 200, "data": {"balance": "a-lot-of-money"}}
+    counted = 'rentgate_upstream_set_aside_total{field="data.balance",method="balance"}'
+    eventually(lambda: httpx.get(f"{odd_gateway.url}/metrics").text, lambda text: counted in text)
+    assert "a-lot-of-money" not in odd_gateway.log.read_text()
+    assert any(
+        (line["event"], line.get("method")) == ("upstream.set_aside", "balance")
+        for line in odd_gateway.log_lines()
+    )
+
+
 EXAMPLES = Path(__file__).parents[1] / "upstream_examples"
 
 RESTORING: dict[str, tuple[int, str]] = {

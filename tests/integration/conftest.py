@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +14,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from app.accounts import schedule
-from app.audit.caller import Caller, background
-from app.database import PLATFORM, Access, Database
-from app.errors import RentgateError
+from app.accounts import leases, schedule
+from app.accounts.calls import WatchedAccount
+from app.audit.caller import Caller
+from app.database import PLATFORM, WORKER, Access, Database
 from app.sandbox import SandboxOptions
 from app.sandbox.state import Sandbox
 from app.settings import Settings
+from app.sync.assignments import AssignedAccount, Lease
+from app.sync.looks import Lost
+from app.sync.watch import Watch
+from app.sync.watching import Watching
 from app.tenants import service as tenants
 from app.wiring import DatabaseUrls, Services, services
 from tests.conftest import new_vault_key
@@ -65,9 +70,29 @@ class House:
         return Access.tenant(self.tenant_id)
 
     async def look(self) -> None:
-        """Have the worker look at the account once."""
-        with contextlib.suppress(RentgateError):
-            await self.services.refresher.look(background(self.tenant_id), self.key_id)
+        """Have a worker of the test's own poll the account once, unless another one has it."""
+        built, lease = self.services, Lease()
+        poller = Watching(built.database, built.looker, built.pace, built.notifications, built.metrics)
+        async with self.database.transaction(WORKER) as connection:
+            lease.renew(await leases.live(connection, lease.holder, 60), time.monotonic(), 60)
+            await schedule.make_due(connection, self.tenant_id, self.key_id)
+            taken = await leases.take(connection, lease.holder, 1_000)
+        for one in taken:
+            if one.upstream_key_id == self.key_id:
+                watch = Watch(WatchedAccount(one.tenant_id, one.upstream_key_id), one.failures)
+                account = AssignedAccount(watch, time.monotonic(), requested=one.requested)
+                with contextlib.suppress(Lost):
+                    await poller.poll(account, lease)
+                await poller.give_back(account, lease)
+        async with self.database.transaction(WORKER) as connection:
+            await leases.bury(connection, lease.holder)
+
+    async def refresh(self, rental_id: UUID) -> bool:
+        """Refresh a rental as the tenant's caller, with a worker of the test's own polling."""
+        asking = asyncio.ensure_future(self.services.refresher.refresh(self.caller, rental_id))
+        while not asking.done():
+            await self.look()
+        return await asking
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ insert into vault_keysets (tenant_id, wrapped) values (%(tenant)s, '\x02');
 insert into upstream_keys (tenant_id, id, label, ciphertext, fingerprint, last_four, is_default)
 values (%(tenant)s, %(account)s, 'main', '\x03', '\x04', '1234', true);
 insert into account_looks (tenant_id, upstream_key_id, looked_at) values (%(tenant)s, %(account)s, now());
+insert into refresh_requests (tenant_id, id, upstream_key_id, rental_id, actor, waits_until)
+    values (%(tenant)s, gen_random_uuid(), %(account)s, gen_random_uuid(), 'api_key:x', now());
 insert into account_balances (tenant_id, upstream_key_id, amount, read_at)
 values (%(tenant)s, %(account)s, 41.5, now());
 insert into balance_readings (tenant_id, upstream_key_id, asked_at, read_at, amount)

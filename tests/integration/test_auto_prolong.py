@@ -13,11 +13,12 @@ from psycopg.rows import dict_row
 
 from app.audit.caller import background
 from app.database import WORKER
+from app.kinds.prolong import KIND, prolong_by_plan
+from app.kinds.purchases import Purchase
 from app.operations import ledger
-from app.operations.states import Kind
 from app.rentals import auto_prolong, repository
 from app.rentals.auto_prolong import Plan
-from app.rentals.service import Change, Purchase
+from app.rentals.service import Change
 from app.sandbox.faults import FaultKind
 from app.sync.orphans import adopt_orphans
 from app.values import Period, PeriodUnit
@@ -32,7 +33,7 @@ SIX_DAYS = 6.2 * 86_400
 async def planned(house: House) -> UUID:
     """A rental that ends in less than a day, and is to be prolonged by a week."""
     wanted = Purchase(country="RU", services=("opt1",), period=WEEK, metadata={})
-    rental = (await house.services.rentals.purchase(house.caller, wanted, None)).rental
+    rental = (await house.services.purchases.purchase(house.caller, wanted, None)).rental
     change = Change(prolonging=Plan(WEEK, Decimal("9.99")))
     await house.services.rentals.describe(house.caller, rental.id, change)
     house.sandbox.world.age(SIX_DAYS)
@@ -46,7 +47,7 @@ async def due(house: House) -> list[UUID]:
 
 
 async def prolong(house: House, rental_id: UUID) -> None:
-    await house.services.changes.prolong_by_plan(background(house.tenant_id), rental_id)
+    await prolong_by_plan(house.services.changes, background(house.tenant_id), rental_id)
 
 
 async def intended(house: House, rental_id: UUID) -> None:
@@ -57,10 +58,14 @@ async def intended(house: House, rental_id: UUID) -> None:
         operation = await ledger.commit_intent(
             connection,
             background(house.tenant_id),
-            Kind.PROLONG,
+            KIND,
             upstream_key_id=house.key_id,
             rental_id=rental_id,
-            request={"orders": [{"id": order.upstream_order_id}], "automatic": True},
+            request={
+                "orders": [{"id": order.upstream_order_id}],
+                "period": {"unit": "week", "count": 1},
+                "automatic": True,
+            },
             price=None,
         )
         noted = auto_prolong.tried(rental, rental.expires_at)

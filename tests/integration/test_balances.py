@@ -24,6 +24,9 @@ from app.database import WORKER, new_id
 from app.errors import RentgateError
 from app.events import repository as events
 from app.events.models import events as events_table
+from app.kinds.activate import activate
+from app.kinds.add_service import add_service
+from app.kinds.delete import delete
 from app.sandbox.faults import Fault, FaultKind
 from app.sync.balances import BalanceReader, BalanceTimes
 from app.telemetry import Metrics
@@ -193,9 +196,9 @@ def test_each_paid_call_is_followed_by_a_reading_and_no_other_is(
             assert await at.step() == 1
             bought = (await buy(at.house)).rental
             assert await at.step() == 1
-            await services.changes.activate(caller, bought.id, None)
+            await activate(services.changes, caller, bought.id, None)
             assert await at.step() == 0
-            await services.changes.add_service(caller, bought.id, "opt20", None, None)
+            await add_service(services.changes, caller, bought.id, "opt20", max_price=None, claim=None)
             assert await at.step() == 1
             at.house.sandbox.faults.waiting.append(
                 Fault(method="create", kind=FaultKind.REFUSE, message="No numbers available")
@@ -204,7 +207,7 @@ def test_each_paid_call_is_followed_by_a_reading_and_no_other_is(
                 await buy(at.house)
             assert await at.step() == 1
             await at.house.look()
-            await services.changes.delete(caller, bought.id, None)
+            await delete(services.changes, caller, bought.id, None)
             assert await at.step() == 0
 
     asyncio.run(scenario())

@@ -6,11 +6,13 @@ import asyncio
 import time
 from decimal import Decimal
 
+from app.kinds.prolong import prolong
+from app.kinds.restore import restore
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals import resolution
 from app.sandbox.faults import FaultKind
 from app.sandbox.world import Order
+from app.settlement import resolution
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_late_orders import given_up, order_from_elsewhere, spent
@@ -38,7 +40,7 @@ def test_what_a_person_called_failed_stays_so(open_house: OpenHouse) -> None:
     """Both candidates were bought by hand, says the person: they are rentals of their own from then on."""
 
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=30) as house:
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=30) as house:
             await house.look()
             fault(house, "create", FaultKind.HANG, seconds=20)
             pending = (await buy(house)).rental
@@ -70,7 +72,7 @@ async def of_two_services(house: House) -> tuple[Order, Order]:
 
 def test_a_rental_half_of_which_lives_may_be_restored_under_a_new_id(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             first, _ = await of_two_services(house)
             (operation,) = await operations(house)
             first.until = time.time() - 60
@@ -78,7 +80,9 @@ def test_a_rental_half_of_which_lives_may_be_restored_under_a_new_id(open_house:
                 await house.look()
             assert (await rental(house, operation.rental_id)).status == "active"
             fault(house, "restore_user", FaultKind.DROP, "after")
-            await house.services.changes.restore(house.caller, operation.rental_id, None, None)
+            await restore(
+                house.services.changes, house.caller, operation.rental_id, max_price=None, claim=None
+            )
             living = house.sandbox.world.living
             del living[first.id]
             first.id = 999_999
@@ -93,7 +97,7 @@ def test_a_rental_half_of_which_lives_may_be_restored_under_a_new_id(open_house:
 
 def test_a_purchase_may_get_a_number_that_the_account_has_already(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             first = (await buy(house, services=("opt2",))).rental
             (number,) = [order.number for order in house.sandbox.world.living.values()]
             fault(house, "create", FaultKind.DROP, "after")
@@ -164,7 +168,9 @@ def test_what_is_left_of_a_rental_that_came_apart_is_a_persons_to_do(open_house:
             account.balance = world.price_of_day("RU", "opt1", 3) * 3  # enough for the first
             (bought,) = await operations(house)
             await house.look()
-            await house.services.changes.prolong(house.caller, bought.rental_id, THREE_DAYS, None, None)
+            await prolong(
+                house.services.changes, house.caller, bought.rental_id, THREE_DAYS, max_price=None, claim=None
+            )
             operation = (await operations(house))[0]
             assert (operation.state, operation.step) == (State.REVIEW, 1)
             account.balance = Decimal(100)
@@ -190,7 +196,9 @@ def test_a_step_that_was_refused_does_not_turn_up_late(open_house: OpenHouse) ->
             world.accounts[house.api_key].balance = world.price_of_day("RU", "opt1", 3) * 3
             (bought,) = await operations(house)
             await house.look()
-            await house.services.changes.prolong(house.caller, bought.rental_id, THREE_DAYS, None, None)
+            await prolong(
+                house.services.changes, house.caller, bought.rental_id, THREE_DAYS, max_price=None, claim=None
+            )
             operation = (await operations(house))[0]
             assert (operation.state, operation.step) == (State.REVIEW, 1)
             await resolve(house, operation, succeeded=False)
@@ -209,14 +217,16 @@ def test_a_step_that_was_refused_does_not_turn_up_late(open_house: OpenHouse) ->
 
 def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await buy(house, services=("opt1", "opt2", "opt20"))
             _, second, third = house.sandbox.world.living.values()
             (bought,) = await operations(house)
             await house.look()
             fault(house, "prolong_max", FaultKind.LATE, seconds=0)  # the first of them is made
             fault(house, "prolong_max", FaultKind.DROP, "before")
-            await house.services.changes.prolong(house.caller, bought.rental_id, THREE_DAYS, None, None)
+            await prolong(
+                house.services.changes, house.caller, bought.rental_id, THREE_DAYS, max_price=None, claim=None
+            )
             for _ in range(100):
                 await house.look()
                 operation = (await operations(house))[0]
@@ -247,7 +257,7 @@ def test_a_step_that_turns_up_late_does_not_send_the_next(open_house: OpenHouse)
 
 def test_a_late_order_of_a_rented_number_finds_its_failed_purchase(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             await buy(house, services=("opt2",))
             (number,) = [order.number for order in house.sandbox.world.living.values()]
             failed = await given_up(house)

@@ -8,6 +8,9 @@ from decimal import Decimal
 import pytest
 
 from app.errors import PriceAboveMax
+from app.kinds.add_service import add_service
+from app.kinds.delete import delete
+from app.kinds.prolong import prolong
 from app.sandbox.faults import FaultKind
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import OpenHouse
@@ -23,9 +26,9 @@ def test_a_service_is_priced_until_the_end_that_was_not_read_back(open_house: Op
             changes, caller = house.services.changes, house.caller
             fault(house, "orders", FaultKind.STATUS_500)
             month = Period(PeriodUnit.MONTH, 1)
-            await changes.prolong(caller, bought.id, month, None, None)
+            await prolong(changes, caller, bought.id, month, max_price=None, claim=None)
             with pytest.raises(PriceAboveMax):
-                await changes.add_service(caller, bought.id, "opt29", Decimal(3), None)
+                await add_service(changes, caller, bought.id, "opt29", max_price=Decimal(3), claim=None)
             assert charged(house) == ["create", "prolong"]
 
     asyncio.run(scenario())
@@ -39,7 +42,7 @@ def test_a_list_from_before_a_deletion_brings_nothing_back(open_house: OpenHouse
             fault(house, "orders", FaultKind.HANG, "after", seconds=0.6)
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
-            await house.services.changes.delete(house.caller, bought.id, None)
+            await delete(house.services.changes, house.caller, bought.id, None)
             await looking
             assert (await rental(house, bought.id)).status == "deleted"
             assert await history(house, bought.id) == ["rental.created", "rental.deleted"]
@@ -57,7 +60,7 @@ def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: 
             fault(house, "delete", FaultKind.HANG, "after", seconds=1.5)
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
-            deleting = asyncio.ensure_future(house.services.changes.delete(house.caller, bought.id, None))
+            deleting = asyncio.ensure_future(delete(house.services.changes, house.caller, bought.id, None))
             await looking  # between the first order's deletion and the second's
             await deleting
             found = await rental(house, bought.id)
@@ -84,7 +87,7 @@ def test_a_rental_is_deleted_whole_though_its_purchase_named_one_of_its_orders(o
             fault(house, "orders", FaultKind.STATUS_500)
             bought = (await buy(house, services=("opt1", "opt2"))).rental
             assert len(bought.upstream_orders) == 1
-            await house.services.changes.delete(house.caller, bought.id, None)
+            await delete(house.services.changes, house.caller, bought.id, None)
             assert not house.sandbox.world.living
             assert (await rental(house, bought.id)).status == "deleted"
 

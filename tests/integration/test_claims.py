@@ -16,6 +16,7 @@ import pytest
 from app.database import WORKER, Access
 from app.events import repository as events
 from app.events.types import EventType
+from app.kinds.delete import delete
 from app.webhooks import claims, deliveries, repository
 from app.webhooks.claims import LEASE_SECONDS, Claim, Claimed
 from app.webhooks.sender import Answer
@@ -408,7 +409,7 @@ def test_what_waits_behind_an_earlier_event_is_nobodys_to_deliver(
     async def scenario(house: House) -> None:
         await hooked(house)
         bought = (await buy(house)).rental
-        await house.services.changes.delete(house.caller, bought.id, None)
+        await delete(house.services.changes, house.caller, bought.id, None)
         async with house.database.transaction(house.tenant) as connection:
             await connection.exec_driver_sql(
                 "update webhook_deliveries set next_at = now() + interval '1 hour' where position ="

@@ -11,6 +11,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from app.kinds.delete import delete
 from app.webhooks.claims import LEASE_SECONDS
 from app.webhooks.dispatcher import IDLE_SECONDS
 from app.webhooks.repository import MOST
@@ -40,8 +41,8 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
         with receiving() as dead, receiving() as alive:
             dead.reply = lambda _: Reply(500, {"Retry-After": "3600"})
             async with (
-                open_house(webhook_allow_private=True) as house,
-                open_house(webhook_allow_private=True) as other,
+                open_house(webhook_allow_private=True, upstream_timeout=10.0) as house,
+                open_house(webhook_allow_private=True, upstream_timeout=10.0) as other,
                 working(house),
             ):
                 for one in (house, other):
@@ -49,7 +50,7 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
                         await hooked(one, dead.url)
                     for _ in range(2):
                         bought = (await buy(one)).rental
-                        await one.services.changes.delete(one.caller, bought.id, None)
+                        await delete(one.services.changes, one.caller, bought.id, None)
                 await until(lambda: len(dead.received) >= 4 * (MOST - 1), 30)
                 await hooked(other, alive.url)
                 asked_at = time.monotonic()
@@ -174,7 +175,7 @@ def test_a_rentals_events_come_in_order_though_many_are_under_way(open_house: Op
                 await hooked(house, receiver.url)
                 bought = [(await buy(house)).rental for _ in range(count)]
                 for rental in bought:
-                    await house.services.changes.delete(house.caller, rental.id, None)
+                    await delete(house.services.changes, house.caller, rental.id, None)
                 await until(lambda: len(receiver.received) >= 2 * count, 30)
                 told = [one.event for one in receiver.received]
                 for rental in bought:

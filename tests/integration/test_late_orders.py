@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 from uuid import UUID
 
+from app.kinds.restore import restore
 from app.operations import spending
 from app.operations.states import State
 from app.sandbox.faults import FaultKind
@@ -45,7 +46,7 @@ async def spent(house: House) -> Decimal:
 
 def test_a_late_order_is_joined_to_its_failed_purchase(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             rental_id = await given_up(house)
             assert await spent(house) == 0
             late = order_from_elsewhere(house)
@@ -63,7 +64,7 @@ def test_a_late_order_is_joined_to_its_failed_purchase(open_house: OpenHouse) ->
 
 def test_each_of_two_late_orders_finds_a_purchase_of_its_own(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             both = {await given_up(house), await given_up(house)}
             orders = {str(order_from_elsewhere(house).id) for _ in range(2)}
             for _ in range(3):
@@ -77,7 +78,7 @@ def test_each_of_two_late_orders_finds_a_purchase_of_its_own(open_house: OpenHou
 
 def test_an_order_of_something_else_is_not_joined(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             rental_id = await given_up(house)
             order_from_elsewhere(house, service="opt2")
             order_from_elsewhere(house, days=30)
@@ -89,7 +90,7 @@ def test_an_order_of_something_else_is_not_joined(open_house: OpenHouse) -> None
 
 def test_a_refused_purchase_takes_no_later_order(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             house.sandbox.world.stock["RU", "opt1"] = 0
             await asyncio.gather(buy(house), return_exceptions=True)
             order_from_elsewhere(house)
@@ -101,7 +102,7 @@ def test_a_refused_purchase_takes_no_later_order(open_house: OpenHouse) -> None:
 
 def test_a_fitting_order_after_a_review_settles_it(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=30) as house:
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=30) as house:
             await house.look()
             fault(house, "create", FaultKind.HANG, seconds=20)
             pending = (await buy(house)).rental
@@ -123,7 +124,7 @@ def test_what_an_account_held_before_its_first_look_is_not_taken_for_a_purchase(
     open_house: OpenHouse,
 ) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             order_from_elsewhere(house)
             fault(house, "create", FaultKind.DROP, "before")
             pending = (await buy(house)).rental
@@ -134,14 +135,14 @@ def test_what_an_account_held_before_its_first_look_is_not_taken_for_a_purchase(
 
 def test_a_restore_that_lives_on_under_a_new_id_is_found(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0, reconcile_seconds=30) as house:
+        async with open_house(upstream_timeout=2.0, reconcile_seconds=30) as house:
             bought = (await buy(house)).rental
             (old,) = house.sandbox.world.living.values()
             house.sandbox.world.age(8 * 86_400)
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "after")
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             living = house.sandbox.world.living
             del living[old.id]
             old.id = 999_999
@@ -155,15 +156,15 @@ def test_a_restore_that_lives_on_under_a_new_id_is_found(open_house: OpenHouse) 
 
 def test_a_second_restore_does_not_wake_the_first(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             bought = (await buy(house)).rental
             house.sandbox.world.age(8 * 86_400)
             for _ in range(3):
                 await house.look()
             fault(house, "restore_user", FaultKind.DROP, "before")
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             assert (await look_until_settled(house, bought.id)).status == "expired"
-            await house.services.changes.restore(house.caller, bought.id, None, None)
+            await restore(house.services.changes, house.caller, bought.id, max_price=None, claim=None)
             await house.look()
             states = [(operation.kind, operation.state) for operation in await operations(house)]
             assert states == [("restore", "succeeded"), ("restore", "failed"), ("create", "succeeded")]
@@ -173,7 +174,7 @@ def test_a_second_restore_does_not_wake_the_first(open_house: OpenHouse) -> None
 
 def test_an_order_of_a_purchase_under_way_is_not_taken_for_a_late_one(open_house: OpenHouse) -> None:
     async def scenario() -> None:
-        async with open_house(upstream_timeout=1.0) as house:
+        async with open_house(upstream_timeout=2.0) as house:
             old = await given_up(house)
             fault(house, "create", FaultKind.HANG, "after", seconds=20)  # made, but not answered yet
             buying = asyncio.ensure_future(buy(house))

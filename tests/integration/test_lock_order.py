@@ -13,15 +13,14 @@ import sqlalchemy as sa
 import structlog
 
 from app.accounts import schedule
-from app.audit.caller import background
 from app.database import Access, Database, new_id
 from app.errors import DatabaseUnavailable
 from app.events import repository as events
 from app.events.types import EventType
+from app.kinds import create
 from app.operations import ledger, spending
 from app.operations.models import spending_months
 from app.operations.operation import Operation
-from app.operations.states import Kind
 from app.rentals.models import upstream_orders
 from app.sandbox.faults import Fault, FaultKind
 from app.vault.models import upstream_keys
@@ -44,7 +43,7 @@ async def look_at_messages(house: House) -> Work:
     await buy(house)
     arrive(house, "code 1")
     house.sandbox.faults.waiting.append(Fault(method="sms", kind=FaultKind.LATE, seconds=0.5))
-    looking = asyncio.ensure_future(house.services.refresher.look(background(house.tenant_id), house.key_id))
+    looking = asyncio.ensure_future(house.look())
     while house.sandbox.faults.waiting:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return looking
@@ -126,7 +125,7 @@ def test_who_waits_for_the_months_spending_keeps_no_event_of_the_tenant_waiting(
                 operation = await ledger.commit_intent(
                     connection,
                     house.caller,
-                    Kind.CREATE,
+                    create.KIND,
                     upstream_key_id=house.key_id,
                     rental_id=new_id(),
                     request={},

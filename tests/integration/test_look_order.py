@@ -59,13 +59,13 @@ def test_who_wants_to_see_a_rental_is_told_what_is_wrong_with_it_alone(open_hous
             await buy(house)
             wanted = (await buy(house)).rental
             await house.look()
-            refresher, caller = house.services.refresher, house.caller
             fault(house, "sms", FaultKind.REFUSE, message="Oops")
             with pytest.raises(RentgateError, match="Oops"):
-                await refresher.look(caller, house.key_id, wanted.id)
+                await house.refresh(wanted.id)
             fault(house, "sms", FaultKind.LATE, seconds=0)  # the wanted one's comes first
             fault(house, "sms", FaultKind.REFUSE, message="Oops")
-            assert await refresher.look(caller, house.key_id, wanted.id)
+            await asyncio.sleep(0.1)  # past the interval
+            assert await house.refresh(wanted.id)
 
     asyncio.run(scenario())
 
@@ -130,7 +130,7 @@ def test_an_order_that_came_back_while_its_end_was_looked_for_is_not_closed(open
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
             house.sandbox.world.living.update(living)
-            await house.services.rentals._reader.read(house.caller, house.key_id)
+            await house.services.changes.reader.read(house.caller, house.key_id)
             await looking
             assert (await rental(house, bought.id)).status == "active"
 

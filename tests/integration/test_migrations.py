@@ -20,11 +20,12 @@ from sqlalchemy.exc import DBAPIError
 import migrations
 from app import migrate
 from app.database import Access, Database
+from app.kinds.registry import KindName
 from app.messages import repository as messages
 from app.migrate import MigrationRefused
 from app.models import metadata
 from app.operations import lookup
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.rentals import repository as rentals
 from app.wiring import DatabaseUrls
 from tests.conftest import PROJECT, superuser_of
@@ -69,9 +70,9 @@ def test_the_first_schemas_rows_are_of_every_table_and_every_state(
 ) -> None:
     found = first_schema.rows(superuser_of(postgres, at_the_first_schema.app))
     assert [table for table, rows in found.items() if not rows] == []
-    assert (set(first_schema.KINDS), set(first_schema.STATES)) == (set(Kind), set(State))
+    assert (set(first_schema.KINDS), set(first_schema.STATES)) == (set(KindName), set(State))
     made = {(row["kind"], row["state"]) for row in found["operations"]}
-    assert made == {(kind, state) for kind in Kind for state in State}
+    assert made == {(kind, state) for kind in KindName for state in State}
 
 
 def test_from_the_first_schema_no_row_is_lost(at_the_first_schema: DatabaseUrls, postgres: str) -> None:
@@ -146,7 +147,7 @@ def test_from_the_first_schema_everything_can_be_read(at_the_first_schema: Datab
                 found = await lookup.listed(
                     connection, tenant_id, state=None, kind=None, rental_id=None, limit=100, before=None
                 )
-                assert {(one.kind, one.state) for one in found} == {(k, s) for k in Kind for s in State}
+                assert {(one.kind, one.state) for one in found} == {(k, s) for k in KindName for s in State}
                 listed = await rentals.listed(
                     connection, tenant_id, rentals.RentalFilter(), limit=100, before=None
                 )

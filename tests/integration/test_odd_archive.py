@@ -51,14 +51,19 @@ def serve(odd: Verbatim, rows: list[dict[str, Any]], most: int = 100) -> None:
 
 
 async def look(house: House, superuser_url: str) -> float:
-    """Have the archive read; returns the seconds until it is read again."""
+    """Have the archive read; returns the seconds until it is read again. A look takes about a second, so that
+    on a busy machine the next one may have to go on.
+    """
     with psycopg.connect(superuser_url) as connection:
         connection.execute("update account_looks set archive_due_at = now()")
-    await house.look()
-    with psycopg.connect(superuser_url) as connection:
-        (seconds,) = connection.execute(
-            "select extract(epoch from archive_due_at - now())::float from account_looks"
-        ).fetchone() or (0.0,)
+    for _ in range(10):
+        await house.look()
+        with psycopg.connect(superuser_url) as connection:
+            (seconds,) = connection.execute(
+                "select extract(epoch from archive_due_at - now())::float from account_looks"
+            ).fetchone() or (0.0,)
+        if seconds > 0:
+            break
     return float(seconds)
 
 
@@ -119,5 +124,33 @@ def test_what_could_not_be_read_in_the_middle_of_an_archive_is_reached_again(
             odd.calls.clear()
             await look(house, superuser_url)
             assert len(odd.of(HISTORY)) == 2  # both ends of what was read whole
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_comes_while_an_archive_is_read_is_not_lost(
+    open_house: OpenHouse, superuser_url: str, odd: Verbatim
+) -> None:
+    async def scenario() -> None:
+        async with open_house(upstream_url=odd.url) as house:
+
+            def page(parameters: Parameters) -> dict[str, Any]:
+                with psycopg.connect(superuser_url) as connection:
+                    connection.execute(
+                        "update account_looks"
+                        " set archive_due_at = clock_timestamp(), archive_skip = 0, archive_read_at = null"
+                    )
+                return {"status": 1, "data": [row(1)][int(parameters["skip"]) :]}
+
+            odd.answers[HISTORY] = page
+            await house.look()
+            serve(odd, [row(2), row(1)])
+            with psycopg.connect(superuser_url) as connection:
+                due = connection.execute(
+                    "select archive_due_at <= now(), archive_skip from account_looks"
+                ).fetchone()
+            assert due == (True, 0)
+            await look(house, superuser_url)
+            assert ids(superuser_url) == {"51001", "51002"}
 
     asyncio.run(scenario())

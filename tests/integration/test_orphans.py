@@ -10,13 +10,15 @@ import psycopg
 from app.database import new_id
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
+from app.kinds import create, delete
 from app.operations import ledger
 from app.operations.operation import Operation
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.queries import run
-from app.rentals import outcomes, repository
+from app.rentals import repository
 from app.rentals.repository import RentalFilter
 from app.sandbox.shop import COUNTRIES
+from app.settlement import outcomes
 from app.sync.orphans import adopt_orphans
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import history, look_until_settled, operations, rental
@@ -39,7 +41,7 @@ async def begun(house: House, *, sent: bool) -> Operation:
         operation = await ledger.commit_intent(
             connection,
             house.caller,
-            Kind.CREATE,
+            create.KIND,
             upstream_key_id=house.key_id,
             rental_id=new_id(),
             request=REQUEST,
@@ -138,7 +140,7 @@ def test_a_dead_process_leaves_the_second_order_to_another_one(
                 operation = await ledger.commit_intent(
                     connection,
                     house.caller,
-                    Kind.DELETE,
+                    delete.KIND,
                     upstream_key_id=house.key_id,
                     rental_id=found.id,
                     request={"orders": [{"id": str(order.id)} for order in made]},

@@ -6,9 +6,9 @@ import asyncio
 
 import sqlalchemy as sa
 
+from app.accounts import leases, schedule
 from app.accounts import overview as accounts
-from app.accounts import schedule
-from app.database import WORKER
+from app.database import WORKER, new_id
 from app.operations.states import State
 from app.overview import Overview, overview
 from app.sandbox.faults import Fault, FaultKind
@@ -50,22 +50,16 @@ def test_looks_that_are_late_or_under_way_or_failed(open_house: OpenHouse) -> No
             assert late.lag.accounts == 1
             assert late.lag.seconds == late.lag.longest_seconds >= 0.2
 
-            async with house.database.transaction(house.tenant) as connection:
-                await schedule.claim(connection, house.tenant_id, house.key_id, house.key_id, 60)
+            async with house.database.transaction(WORKER) as connection:
+                worker = new_id()
+                await leases.live(connection, worker, 60)
+                assert await leases.take(connection, worker, 1)
             under_way = await seen(house)
             assert under_way.accounts[0].held
             assert under_way.lag.accounts == 0
 
-            async with house.database.transaction(house.tenant) as connection:
-                await schedule.release(
-                    connection,
-                    house.tenant_id,
-                    house.key_id,
-                    house.key_id,
-                    tried=True,
-                    seen=True,
-                    next_in=0,
-                )
+            async with house.database.transaction(WORKER) as connection:
+                await leases.bury(connection, worker)
             house.sandbox.faults.waiting.append(Fault(method="orders", kind=FaultKind.STATUS_500))
             await house.look()
             (failed,) = (await seen(house)).accounts

@@ -19,13 +19,17 @@ from app.errors import (
     UpstreamRefusal,
 )
 from app.events import repository as events
+from app.kinds.activate import activate
+from app.kinds.changes import Outcome
+from app.kinds.delete import delete
+from app.kinds.purchases import Purchase
+from app.kinds.registry import KindName
+from app.kinds.restore import restore
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.rentals import repository
-from app.rentals.changes import Outcome
 from app.rentals.schemas import Rental
-from app.rentals.service import Purchase
 from app.sandbox.faults import Fault, FaultKind
 from app.sandbox.shop import COUNTRIES
 from app.values import Period, PeriodUnit
@@ -40,7 +44,7 @@ WANTED: dict[str, Any] = {
 
 
 async def buy(house: House, **changes: Any) -> Outcome:
-    return await house.services.rentals.purchase(house.caller, Purchase(**{**WANTED, **changes}), None)
+    return await house.services.purchases.purchase(house.caller, Purchase(**{**WANTED, **changes}), None)
 
 
 async def rental(house: House, rental_id: UUID) -> Rental:
@@ -195,7 +199,7 @@ def test_what_was_said_to_one_order_is_not_told_of_the_next(open_house: OpenHous
         async with open_house() as house:
             bought = (await buy(house, services=("opt1", "opt2"))).rental
             fault(house, "delete", FaultKind.REFUSE, "after", message="Planet retrograde")
-            await house.services.changes.delete(house.caller, bought.id, None)
+            await delete(house.services.changes, house.caller, bought.id, None)
             for _ in range(200):
                 await house.look()
                 operation, *_ = await operations(house)
@@ -355,10 +359,10 @@ def test_an_unknown_activation_is_found_by_the_numbers_state(open_house: OpenHou
         async with open_house(upstream_timeout=2.0) as house:
             outcome = await buy(house)
             fault(house, "activate", FaultKind.DROP, "after")
-            pending = await house.services.changes.activate(house.caller, outcome.rental.id, None)
+            pending = await activate(house.services.changes, house.caller, outcome.rental.id, None)
             assert pending.rental.pending_operation is not None
             with pytest.raises(OperationPending):
-                await house.services.changes.activate(house.caller, outcome.rental.id, None)
+                await activate(house.services.changes, house.caller, outcome.rental.id, None)
             settled = await look_until_settled(house, outcome.rental.id)
             assert settled.number_state in ("activating", "active")
 
@@ -385,7 +389,9 @@ def test_an_unknown_restore_is_settled_from_the_list(open_house: OpenHouse, when
                 await house.look()
             assert (await rental(house, outcome.rental.id)).status == "expired"
             fault(house, "restore_user", FaultKind.CUT_JSON, when)
-            pending = await house.services.changes.restore(house.caller, outcome.rental.id, None, None)
+            pending = await restore(
+                house.services.changes, house.caller, outcome.rental.id, max_price=None, claim=None
+            )
             assert not pending.settled
             settled = await look_until_settled(house, outcome.rental.id)
             if when == "after":
@@ -405,12 +411,14 @@ def test_a_restored_rental_reads_its_end_back(open_house: OpenHouse) -> None:
         async with open_house() as house:
             outcome = await buy(house)
             house.sandbox.world.age(8 * 86_400)
-            restored = await house.services.changes.restore(house.caller, outcome.rental.id, None, None)
+            restored = await restore(
+                house.services.changes, house.caller, outcome.rental.id, max_price=None, claim=None
+            )
             (order,) = house.sandbox.world.living.values()
             assert restored.rental.expires_at is not None
             assert int(restored.rental.expires_at.timestamp()) == int(order.until)
             kinds = [operation.kind for operation in await operations(house)]
-            assert kinds == [Kind.RESTORE, Kind.CREATE]
+            assert kinds == [KindName.RESTORE, KindName.CREATE]
 
     asyncio.run(scenario())
 

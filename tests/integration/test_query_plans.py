@@ -24,14 +24,21 @@ from app.database import PLATFORM, WORKER, Database, new_id
 from app.events import repository as events
 from app.events.types import EventType
 from app.idempotency import repository as idempotency
+from app.kinds.activate import activate
+from app.kinds.add_service import add_service
+from app.kinds.delete import delete
+from app.kinds.prolong import prolong
+from app.kinds.purchases import Purchase
+from app.kinds.registry import KindName
+from app.kinds.restore import restore
 from app.messages import repository as messages
 from app.operations import lookup
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.overview import overview
 from app.rentals import repository as rentals
 from app.rentals.auto_prolong import Plan
 from app.rentals.repository import RentalFilter
-from app.rentals.service import Change, Purchase
+from app.rentals.service import Change
 from app.sync.orphans import adopt_orphans
 from app.sync.watching import NOTE_SECONDS
 from app.tenants import service as tenants
@@ -155,19 +162,20 @@ async def everything(house: House) -> None:
     account = house.sandbox.world.accounts[house.api_key]
     account.balance = Decimal(10**6)
     wanted = Purchase(country="RU", services=("opt1", "opt2"), period=WEEK, metadata={})
-    bought = (await services.rentals.purchase(caller, wanted, None)).rental
+    bought = (await services.purchases.purchase(caller, wanted, None)).rental
     await house.look()
-    await services.changes.activate(caller, bought.id, None)
-    await services.changes.add_service(caller, bought.id, "opt20", None, None)
-    await services.changes.prolong(caller, bought.id, WEEK, None, None)
+    await activate(services.changes, caller, bought.id, None)
+    await add_service(services.changes, caller, bought.id, "opt20", max_price=None, claim=None)
+    await prolong(services.changes, caller, bought.id, WEEK, max_price=None, claim=None)
     await services.rentals.describe(caller, bought.id, Change(prolonging=Plan(WEEK, None)))
     await house.look()
-    await services.refresher.refresh(caller, bought.id)
+    await asyncio.sleep(0.1)  # past the interval
+    await house.refresh(bought.id)
     house.sandbox.world.age(20 * 86_400)
     for _ in range(4):
         await house.look()
-    await services.changes.restore(caller, bought.id, None, None)
-    await services.changes.delete(caller, bought.id, None)
+    await restore(services.changes, caller, bought.id, max_price=None, claim=None)
+    await delete(services.changes, caller, bought.id, None)
     await house.look()
     moment = datetime.now(UTC) - timedelta(days=1)
     before = new_id()
@@ -204,7 +212,7 @@ async def everything(house: House) -> None:
     for state, kind, rental_id in (
         (None, None, None),
         (State.REVIEW, None, None),
-        (None, Kind.CREATE, None),
+        (None, KindName.CREATE, None),
         (None, None, bought.id),
     ):
         await within(

@@ -45,6 +45,8 @@ OVER_ALL_TENANTS = {
         "select audit_unsealed",
         "select (created_at) idempotency_keys",
         "delete idempotency_keys",
+        "select (answered_at, id, tenant_id, upstream_key_id, waits_until) refresh_requests",
+        "delete refresh_requests",
         "select operations",
         "select (activate_after, auto_prolong, auto_prolong_retry_at, auto_prolong_tried_end, created_at,"
         " expires_at, expiring_told_at, id, period_count, period_unit, status, tenant_id, upstream_key_id)"

@@ -9,9 +9,10 @@ import pytest
 
 from app.database import PLATFORM, new_id
 from app.errors import PriceUnknown, SpendLimitExceeded
+from app.kinds import create
 from app.operations import ledger, spending
 from app.operations.operation import Operation
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.queries import run
 from app.tenants import service as tenants
 from tests.integration.conftest import House, OpenHouse
@@ -22,7 +23,7 @@ async def intend(house: House, price: Decimal | None) -> Operation:
         return await ledger.commit_intent(
             connection,
             house.caller,
-            Kind.CREATE,
+            create.KIND,
             upstream_key_id=house.key_id,
             rental_id=new_id(),
             request={},

@@ -8,10 +8,11 @@ import psycopg
 
 from app.accounts import lane
 from app.database import new_id
+from app.kinds import create
+from app.kinds.purchases import Purchase
 from app.operations import ledger
-from app.operations.states import Kind, State
+from app.operations.states import State
 from app.queries import run
-from app.rentals.service import Purchase
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_lock_order import waits_for_a_lock
 from tests.integration.test_purchases import WANTED, charged, operations
@@ -27,7 +28,7 @@ def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_
                 holder = new_id()
                 await run(connection, lane.taking(house.tenant_id, house.key_id, holder, 5.0))
                 buying = asyncio.ensure_future(
-                    house.services.rentals.purchase(house.caller, Purchase(**WANTED), None)
+                    house.services.purchases.purchase(house.caller, Purchase(**WANTED), None)
                 )
                 await waits_for_a_lock(house.database)
                 await leave_unknown(house)
@@ -48,7 +49,7 @@ async def leave_unknown(house: House) -> None:
         operation = await ledger.commit_intent(
             connection,
             house.caller,
-            Kind.CREATE,
+            create.KIND,
             upstream_key_id=house.key_id,
             rental_id=new_id(),
             request=request,
@@ -62,7 +63,7 @@ def test_who_waits_long_for_the_pace_is_not_taken_for_dead(open_house: OpenHouse
     async def scenario() -> None:
         pace = {"upstream_rate": 0.06, "upstream_burst": 1.0, "upstream_timeout": 30.0}
         async with open_house(purchase_wait=0.3, **pace) as house:
-            outcome = await house.services.rentals.purchase(house.caller, Purchase(**WANTED), None)
+            outcome = await house.services.purchases.purchase(house.caller, Purchase(**WANTED), None)
             assert not outcome.settled  # its turn comes in 16 s
             with psycopg.connect(superuser_url) as connection:
                 query = "select extract(epoch from attended_until - now())::float from operations"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import PriceUnknown
-from app.rentals.prices import Quote, offered_period
+from app.kinds.prices import Quote, offered_period
 from app.values import LONGEST_RENTAL_DAYS, LONGEST_SERVICE_DAYS, Period, PeriodUnit
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import balance_schedule
 from app.errors import RentgateError, UpstreamRefusedError
 from app.events.types import EventType
+from app.kinds.registry import kind_of
 from app.operations import ledger
 from app.operations.operation import Operation
-from app.operations.states import Kind, State
-from app.rentals import purchasing, repository
-from app.rentals.effects import EFFECTS
+from app.operations.states import State
+from app.rentals import repository
 from app.rentals.schemas import Rental
 from app.upstream.wire import PurchasedOrder
 from app.vault.models import upstream_keys
@@ -48,7 +49,7 @@ async def made_late(
     if operation.is_last_step:
         return await made(connection, operation, orders, event=EventType.RENTAL_RECOVERED)
     if await ledger.advance_in_review(connection, operation) is not None:
-        await EFFECTS[operation.kind].step_done(connection, operation, orders)
+        await kind_of(operation).step_done(connection, operation, orders)
     return None
 
 
@@ -70,22 +71,22 @@ async def _done(
     event: EventType | None,
 ) -> tuple[Operation, Rental | None] | None:
     """The operation after its present step, with the rental if that was announced."""
-    effects = EFFECTS[operation.kind]
+    kind = kind_of(operation)
     if operation.is_last_step:
-        reached = await ledger.settle(connection, operation, State.SUCCEEDED)
+        reached = await _settle(connection, operation, State.SUCCEEDED)
     else:
-        reached = await ledger.advance(connection, operation)
+        reached = _note_charge(connection, await ledger.advance(connection, operation))
     if reached is None:
         return None
-    await effects.step_done(connection, operation, orders)
-    return reached, await effects.done(connection, reached, event) if operation.is_last_step else None
+    await kind.step_done(connection, operation, orders)
+    return reached, await kind.done(connection, reached, event) if operation.is_last_step else None
 
 
 async def accepted(connection: AsyncConnection, operation: Operation) -> Operation | None:
     """A person says that an operation in review is done as it stands."""
-    settled = await ledger.settle(connection, operation, State.SUCCEEDED)
+    settled = await _settle(connection, operation, State.SUCCEEDED)
     if settled is not None:
-        await EFFECTS[settled.kind].done(connection, settled, None)
+        await kind_of(settled).done(connection, settled, None)
     return settled
 
 
@@ -98,7 +99,7 @@ async def not_made(
     if not operation.step:
         return await failed(connection, operation, error)
     why = error or operation.not_made
-    settled = await ledger.settle(connection, operation, State.REVIEW, error=why)
+    settled = await _settle(connection, operation, State.REVIEW, error=why)
     if settled is not None:
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
@@ -119,7 +120,7 @@ async def unknown(
     )
     if await connection.scalar(is_deleted):
         return await to_review(connection, operation)
-    settled = await ledger.settle(connection, operation, State.UNKNOWN)
+    settled = await _settle(connection, operation, State.UNKNOWN)
     if settled is not None:
         await left_open(connection, settled)
     return settled
@@ -129,11 +130,9 @@ async def to_review(
     connection: AsyncConnection, operation: Operation, candidates: Sequence[Mapping[str, Any]] | None = None
 ) -> Operation | None:
     """Only a person can tell what came of the operation: more than one order fits, or nobody can look."""
-    settled = await ledger.settle(connection, operation, State.REVIEW, candidates=candidates)
+    settled = await _settle(connection, operation, State.REVIEW, candidates=candidates)
     if settled is not None:
-        if settled.kind is Kind.CREATE:
-            await purchasing.pending(connection, settled)
-            await repository.update(connection, settled.tenant_id, settled.rental_id, status="review")
+        await kind_of(settled).in_review(connection, settled)
         await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 
@@ -145,11 +144,9 @@ async def failed(
     kept with it, so that they are not taken for its late ones.
     """
     why = error or operation.not_made
-    settled = await ledger.settle(
-        connection, operation, State.FAILED, error=why, candidates=operation.candidates
-    )
+    settled = await _settle(connection, operation, State.FAILED, error=why, candidates=operation.candidates)
     if settled is not None:
-        await EFFECTS[settled.kind].failed(connection, settled, why)
+        await kind_of(settled).failed(connection, settled, why)
     return settled
 
 
@@ -159,6 +156,20 @@ async def shown(connection: AsyncConnection, operation: Operation) -> Rental:
 
 
 async def left_open(connection: AsyncConnection, operation: Operation) -> None:
-    """Its caller is told that the outcome is open. A rental that exists shows that since the intent."""
-    if operation.kind is Kind.CREATE and operation.state is not State.REVIEW:
-        await purchasing.pending(connection, operation)
+    """Its caller is told that the outcome is open; of a review that was told when it began."""
+    if operation.state is not State.REVIEW:
+        await kind_of(operation).left_open(connection, operation)
+
+
+async def _settle(
+    connection: AsyncConnection, operation: Operation, state: State, **found: Any
+) -> Operation | None:
+    """As `ledger.settle`, and has the balance read if it was charged."""
+    return _note_charge(connection, await ledger.settle(connection, operation, state, **found))
+
+
+def _note_charge(connection: AsyncConnection, reached: Operation | None) -> Operation | None:
+    """Have the balance read after a paid call that was sent, whatever came of it."""
+    if reached is not None and kind_of(reached).spends and reached.sent_at is not None:
+        balance_schedule.note_moved(connection, reached.tenant_id, reached.upstream_key_id)
+    return reached

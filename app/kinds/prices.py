@@ -41,6 +41,11 @@ class Quote:
 
     parts: tuple[Decimal | None, ...]
 
+    @classmethod
+    def of(cls, offers: Sequence[Offer | None]) -> Quote:
+        """What these offers cost for their whole period."""
+        return cls(tuple(offer.total_price if offer else None for offer in offers))
+
     @property
     def total(self) -> Decimal | None:
         """The sum, None if a part of it is unknown or there are no parts."""

@@ -17,14 +17,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
+from app.kinds.kind import Stranger
+from app.kinds.registry import SPENDING, kind_of
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
-from app.operations.states import SPENDING, Kind, State
+from app.operations.states import State
 from app.queries import Query, Statement, constant, run
-from app.rentals import importing, outcomes, repository
+from app.rentals import importing, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders
-from app.sync.matching import Stranger, fitting, shows_effect
+from app.settlement import outcomes
+from app.settlement.matching import fitting, shows_effect
 from app.upstream.rows import Listing
 from app.upstream.wire import Order, PurchasedOrder
 
@@ -77,12 +80,12 @@ async def settle_from_list(
             strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
             continue
         possible = fitting(operation, listed, strangers)
-        if operation.kind is Kind.DELETE and operation.order["id"] not in listed:
+        if kind_of(operation).by_absence and operation.order.id not in listed:
             if not orders.complete:
                 continue
             # Gone from one list is not gone yet: as with any order, several have to agree.
             closed = await repository.is_closed(
-                connection, tenant_id, upstream_key_id, operation.order["id"], LOOKS_TO_CLOSE
+                connection, tenant_id, upstream_key_id, operation.order.id, LOOKS_TO_CLOSE
             )
             if closed:
                 settled.append(await outcomes.made(connection, operation, ()))
@@ -121,7 +124,7 @@ async def _join_late_orders(
     and one of them was made. The orders of a review are not late, and a person decides about them.
     """
     joined: list[Operation | None] = []
-    for operation in await lookup.given_up(connection, tenant_id, upstream_key_id):
+    for operation in await lookup.given_up(connection, tenant_id, upstream_key_id, SPENDING):
         reviewed = {candidate["upstream_order_id"] for candidate in operation.candidates or ()}
         possible = fitting(operation, listed, strangers)
         late = next((orders for orders in possible if reviewed.isdisjoint(o.order_id for o in orders)), None)
@@ -141,7 +144,7 @@ async def _import_strangers(
     for operation in await lookup.of_account(
         connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN, State.REVIEW
     ):
-        if operation.kind not in SPENDING or operation.sent_at is None:
+        if not kind_of(operation).spends or operation.sent_at is None:
             continue
         if operation.state is State.REVIEW:
             reviewed = {candidate["upstream_order_id"] for candidate in operation.candidates or ()}

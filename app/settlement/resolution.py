@@ -14,7 +14,8 @@ from app.events.types import EventType
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
 from app.operations.states import State
-from app.rentals import outcomes, repository
+from app.rentals import repository
+from app.settlement import outcomes
 from app.upstream.wire import PurchasedOrder
 
 

@@ -9,18 +9,29 @@ from uuid import UUID
 
 import pytest
 
+from app.kinds.kind import END_TOLERANCE, Stranger
+from app.kinds.registry import KindName
 from app.operations.operation import Operation
-from app.operations.states import Kind, State
-from app.sync.matching import END_TOLERANCE, Stranger, fitting
+from app.operations.states import State
+from app.settlement.matching import fitting
 from app.upstream.wire import NumberState, Order
 
 SENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NOBODY = UUID(int=0)
-PURCHASE = {"country": "RU", "services": ["opt1", "opt2"], "period": {"unit": "week", "count": 1}}
+PURCHASE = {
+    "country": "RU",
+    "upstream_country": "RU",
+    "services": ["opt1", "opt2"],
+    "service_names": {},
+    "period": {"unit": "week", "count": 1},
+    "operator": None,
+    "activate": False,
+    "metadata": {},
+}
 RESTORE = {"orders": [{"id": "7", "service": "opt1"}], "phone_number": "+79160000000"}
 
 
-def operation(kind: Kind, request: dict[str, Any], sent_at: datetime | None = SENT) -> Operation:
+def operation(kind: KindName, request: dict[str, Any], sent_at: datetime | None = SENT) -> Operation:
     return Operation(
         tenant_id=NOBODY,
         id=NOBODY,
@@ -89,7 +100,7 @@ def ids(groups: list[list[Order]]) -> list[list[str]]:
     ],
 )
 def test_what_can_be_a_purchase(change: dict[str, Any], seconds: float, *, fits: bool) -> None:
-    groups = fitting(operation(Kind.CREATE, PURCHASE), {}, [seen(order(**change), seconds)])
+    groups = fitting(operation(KindName.CREATE, PURCHASE), {}, [seen(order(**change), seconds)])
     assert bool(groups) is fits
 
 
@@ -99,16 +110,16 @@ def test_orders_of_one_number_are_one_possibility() -> None:
         seen(order("2", service="opt2")),
         seen(order("3", phone_number="+79160000001")),
     ]
-    assert ids(fitting(operation(Kind.CREATE, PURCHASE), {}, strangers)) == [["1", "2"], ["3"]]
+    assert ids(fitting(operation(KindName.CREATE, PURCHASE), {}, strangers)) == [["1", "2"], ["3"]]
 
 
 def test_orders_without_a_number_are_possibilities_of_their_own() -> None:
     strangers = [seen(order("1", phone_number=None)), seen(order("2", phone_number=None))]
-    assert ids(fitting(operation(Kind.CREATE, PURCHASE), {}, strangers)) == [["1"], ["2"]]
+    assert ids(fitting(operation(KindName.CREATE, PURCHASE), {}, strangers)) == [["1"], ["2"]]
 
 
 def test_what_was_never_sent_made_nothing() -> None:
-    assert fitting(operation(Kind.CREATE, PURCHASE, sent_at=None), {}, [seen(order())]) == []
+    assert fitting(operation(KindName.CREATE, PURCHASE, sent_at=None), {}, [seen(order())]) == []
 
 
 @pytest.mark.parametrize(
@@ -122,11 +133,11 @@ def test_what_was_never_sent_made_nothing() -> None:
 )
 def test_an_activation_is_told_by_the_state(state: NumberState, *, found: bool) -> None:
     listed = {"7": order("7", state=state)}
-    assert bool(fitting(operation(Kind.ACTIVATE, {"orders": [{"id": "7"}]}), listed, [])) is found
+    assert bool(fitting(operation(KindName.ACTIVATE, {"orders": [{"id": "7"}]}), listed, [])) is found
 
 
 def test_a_restore_is_told_by_its_order_being_back_or_by_its_number_under_a_new_id() -> None:
-    restore = operation(Kind.RESTORE, RESTORE)
+    restore = operation(KindName.RESTORE, RESTORE)
     assert ids(fitting(restore, {"7": order("7")}, [])) == [["7"]]
     assert ids(fitting(restore, {}, [seen(order("8"))])) == [["8"]]
     assert fitting(restore, {}, [seen(order("8"), -1)]) == []

@@ -1,0 +1,1 @@
+"""How operations end, however that is learnt: from the answer, from a list, or from a person."""
