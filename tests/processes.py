@@ -95,6 +95,8 @@ def done(
 ) -> subprocess.CompletedProcess[str]:
     """What came of a command that ends by itself."""
     output, complaints = folder / "stdout", folder / "stderr"
+    output.unlink(missing_ok=True)
+    complaints.unlink(missing_ok=True)
     process = _forks.Process(target=_run, args=(arguments, dict(environment), str(output), str(complaints)))
     process.start()
     process.join(seconds)

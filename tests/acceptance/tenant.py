@@ -186,11 +186,13 @@ def problem(response: httpx.Response, status: int, code: str) -> Answer:
 
 
 def eventually(read: Callable[[], Any], good: Callable[[Any], bool], seconds: float = 20) -> Any:
-    """What `read` gives once it is good."""
+    """What `read` gives once it is good; asked for ever more seldom, so as not to slow it down."""
     deadline = time.monotonic() + seconds
+    interval = 0.03
     while True:
         found = read()
         if good(found):
             return found
         assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {found}"
-        time.sleep(0.05)
+        time.sleep(interval)
+        interval = min(interval * 1.3, 0.3)

@@ -11,7 +11,7 @@ from tests.chaos.checker import check
 from tests.chaos.flood import Flood
 from tests.chaos.storm import Storm
 
-SECONDS = 30.0
+SECONDS = 20.0
 FLOOD_SECONDS = 15.0
 
 

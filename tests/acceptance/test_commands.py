@@ -25,7 +25,7 @@ from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.balance_server import BalanceServer
 from tests.conftest import PROJECT
-from tests.processes import done
+from tests.processes import Forked, done
 from tests.served import ServedSandbox
 
 REFUSED = "made by an unreleased version: remove the data folder, or restore it with that version"
@@ -198,12 +198,7 @@ def test_tenants_and_keys_from_the_shell(settings: dict[str, str], tmp_path: Pat
 def test_a_worker_of_its_own_does_the_background(
     settings: dict[str, str], tmp_path: Path, sandbox: ServedSandbox
 ) -> None:
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "worker"],
-        env=environment(**settings),
-        stdout=subprocess.DEVNULL,
-        cwd=PROJECT,
-    )
+    worker = Forked(("worker",), environment(**settings), tmp_path / "worker")
     with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             tenant = Tenant.create(gateway.client, admin, sandbox)

@@ -10,7 +10,7 @@ from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.fuzz.campaign import crashes, faults, fuzz, parts, tenant_for_fuzzing
 from tests.served import ServedSandbox
 
-EXAMPLES = 6
+EXAMPLES = 3
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["tenant", "admin"])

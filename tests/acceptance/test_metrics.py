@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.acceptance.test_commands import environment
-from tests.conftest import PROJECT, MakeDatabase
+from tests.conftest import MakeDatabase
 from tests.ports import free_port
+from tests.processes import Forked, done
 from tests.receiver import receiving
 from tests.served import ServedSandbox
 
@@ -48,15 +47,15 @@ def owner(slow_gateway: Gateway, sandbox: ServedSandbox) -> Iterator[Tenant]:
 
 def value(gateway: Gateway, name: str, **labels: str) -> float:
     """A sample's value; 0 if there is none yet."""
-    text = httpx.get(f"{gateway.url}/metrics").text
+    text = gateway.metrics()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return sum(sample.value for sample in samples if sample.name == name and sample.labels == labels)
 
 
 def test_what_a_worker_measures_is_shown_by_workers_alone(settings: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "app.cli", "worker", "--metrics-port", str(port)]
-    worker = subprocess.Popen(command, env=environment(**settings), stdout=subprocess.DEVNULL, cwd=PROJECT)
+    command = ("worker", "--metrics-port", str(port))
+    worker = Forked(command, environment(**settings), tmp_path / "worker")
 
     def given() -> str:
         try:
@@ -73,12 +72,10 @@ def test_what_a_worker_measures_is_shown_by_workers_alone(settings: dict[str, st
         text = eventually(given, lambda text: measured[0] in text, seconds=60)
         assert all(name in text for name in measured)
         with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
-            shown = httpx.get(f"{gateway.url}/metrics").text
+            shown = gateway.metrics()
             assert "rentgate_http_requests" in shown
             assert not any(name in shown for name in measured)
-        taken = subprocess.run(
-            command, env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
-        )
+        taken = done(command, environment(**settings), tmp_path)
         assert (taken.returncode, f"127.0.0.1:{port} can't be listened on" in taken.stderr) == (1, True)
     finally:
         worker.terminate()

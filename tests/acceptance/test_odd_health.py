@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -172,7 +171,7 @@ def test_a_key_is_deleted_while_its_account_is_degraded(
     assert caller.http.delete(key, params={"force": "true"}).status_code == 204
     assert caller.http.get(key).status_code == 404
     eventually(
-        lambda: httpx.get(f"{odd_gateway.url}/metrics").text,
+        odd_gateway.metrics,
         lambda text: 'rentgate_accounts{health="degraded"} 0.0' in text,
     )
     assert not [line for line in odd_gateway.log_lines() if line["level"] == "error"]
@@ -311,7 +310,7 @@ def test_an_odd_answer_to_a_change_is_told_as_any_other(
     assert len(odd.of(method)) == 1
     warned = [line for line in odd_gateway.log_lines() if line["event"] == "upstream.set_aside"]
     assert method in [line["method"] for line in warned]
-    metrics = httpx.get(f"{odd_gateway.url}/metrics").text
+    metrics = odd_gateway.metrics()
     assert f'method="{method}"' in "".join(
         line for line in metrics.splitlines() if line.startswith("rentgate_upstream_set_aside_total")
     )

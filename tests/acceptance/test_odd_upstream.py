@@ -439,12 +439,12 @@ def test_what_is_set_aside_is_counted_and_logged_once_without_its_value(
     ]
     assert len(warned) == 1
     assert {line["level"] for line in warned} == {"warning"}
-    metrics = httpx.get(f"{odd_gateway.url}/metrics").text
+    metrics = odd_gateway.metrics()
     assert 'rentgate_upstream_set_aside_total{field="data[].lastonline",method="orders"}' in metrics
     assert secret not in metrics
     assert secret not in json.dumps(caller.health)
     health = eventually(
-        lambda: httpx.get(f"{odd_gateway.url}/metrics").text,
+        odd_gateway.metrics,
         lambda text: 'rentgate_accounts{health="degraded"}' in text,
     )
     assert caller.key_id not in health
@@ -456,7 +456,7 @@ def test_a_balance_that_cant_be_read_is_counted_and_logged_without_its_value(
     caller.until_rentals(1, status="active")
     odd.answers["balance"] = {"statusCode": 200, "data": {"balance": "a-lot-of-money"}}
     counted = 'rentgate_upstream_set_aside_total{field="data.balance",method="balance"}'
-    eventually(lambda: httpx.get(f"{odd_gateway.url}/metrics").text, lambda text: counted in text)
+    eventually(odd_gateway.metrics, lambda text: counted in text)
     assert "a-lot-of-money" not in odd_gateway.log.read_text()
     assert any(
         (line["event"], line.get("method")) == ("upstream.set_aside", "balance")

@@ -132,7 +132,7 @@ def test_each_is_counted_and_logged_once(
         path = f"/rentals/{tenant.rent()['id']}"
         for n in range(50):
             assert tenant.http.get(path, headers={"X-Request-ID": f"poll {n}"}).status_code == 200
-        text = httpx.get(f"{gateway.url}/metrics").text
+        text = gateway.metrics()
         route = 'route="/rentals/{rental_id}"'
         counted = [line for line in text.splitlines() if route in line and "_bucket" not in line]
         assert any(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from app.sandbox.shop import COUNTRIES
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, MakeTenant, running_gateway
 from tests.acceptance.tenant import Answer, Tenant, eventually, ok, problem
-from tests.conftest import PROJECT
+from tests.processes import done
 from tests.served import ServedSandbox
 
 
@@ -82,16 +80,8 @@ def test_reviews_from_the_shell_and_in_the_metrics(
 ) -> None:
     def rentgate(*arguments: str) -> str:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "app.cli", "operations", *arguments],
-            env={**inherited, **QUICK, **settings},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=PROJECT,
-        )
-        return done.stdout + done.stderr
+        ended = done(("operations", *arguments), {**inherited, **QUICK, **settings}, tmp_path)
+        return ended.stdout + ended.stderr
 
     assert "Nothing is in review" in rentgate("review")
     with running_gateway(tmp_path / "log", **settings) as gateway:
@@ -109,8 +99,8 @@ def test_reviews_from_the_shell_and_in_the_metrics(
             )
             assert "Name the order" in rentgate("resolve", tenant.id, operation_id, "succeeded")
             order = tenant.operations(state="review")[0]["candidates"][1]["upstream_order_id"]
-            done = rentgate("resolve", tenant.id, operation_id, "succeeded", "--order", order)
-            assert "is succeeded" in done
+            settled = rentgate("resolve", tenant.id, operation_id, "succeeded", "--order", order)
+            assert "is succeeded" in settled
             assert tenant.rental(rental["id"])["upstream_order_id"] == order
             tenant.close()
 

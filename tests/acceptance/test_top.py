@@ -18,6 +18,7 @@ from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.acceptance.test_review import in_review
 from tests.balance_server import BalanceServer, Reply
 from tests.conftest import PROJECT
+from tests.processes import done
 from tests.served import ServedSandbox
 
 COMMAND = [sys.executable, "-m", "app.cli", "top"]
@@ -29,18 +30,10 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return {**inherited, **QUICK, **PACE, **settings, "TERM": "xterm", "COLUMNS": "200"}
 
 
-def once(settings: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, "--once", *arguments],
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        cwd=PROJECT,
-    )
-    assert done.stderr == ""
-    return done.stdout
+def once(settings: dict[str, str], folder: Path, *arguments: str) -> str:
+    ended = done(("top", "--once", *arguments), environment(settings), folder)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
 
 
 def line_of(text: str, start: str) -> list[str]:
@@ -65,7 +58,7 @@ def test_once_tells_how_all_stands_and_no_secret(
             ok(tenant.http.patch(f"/webhooks/{webhook['id']}", json={"status": "disabled"}))
             in_review(tenant)
             tenant.rent()
-            text = once(settings)
+            text = once(settings, tmp_path)
             for name in ("queued", "sent", "unknown"):
                 assert line_of(text, f"operations {name}") == ["0", "-"]
             assert line_of(text, "operations review")[0] == "1"
@@ -76,13 +69,13 @@ def test_once_tells_how_all_stands_and_no_secret(
             assert account[:5] == ["[bold]A", "[/x]", "sandbox", "active", "3"]
             assert account[-2] == "18.45"
             ok(tenant.http.patch(key, json={"low_balance_below": "20"}))
-            assert line_of(once(settings), tenant.upstream_key_id)[-4:-1] == ["18.45", "<", "20.00"]
+            assert line_of(once(settings, tmp_path), tenant.upstream_key_id)[-4:-1] == ["18.45", "<", "20.00"]
             left, burst = account[-1].split("/")
             assert 0 < float(left) < float(burst) == 5000
             for secret in (tenant.upstream_key, tenant.token, ADMIN_TOKEN, webhook["secret"]):
                 assert secret not in text
             tenant.close()
-            assert tenant.upstream_key_id not in once(settings)
+            assert tenant.upstream_key_id not in once(settings, tmp_path)
 
 
 def test_looks_that_nobody_makes_are_late(
@@ -91,13 +84,13 @@ def test_looks_that_nobody_makes_are_late(
     with running_gateway(tmp_path / "log", "--no-worker", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             first, second = (Tenant.create(gateway.client, admin, sandbox) for _ in range(2))
-            text = once(settings)
+            text = once(settings, tmp_path)
             assert line_of(text, "looks late ")[0] == "2"
             together, longest = line_of(text, "looks late, together")[1], line_of(text, "looks late ")[1]
             assert float(together) > float(longest) > 0
             assert float(line_of(text, first.upstream_key_id)[-5]) > 0
             assert text.index(first.upstream_key_id) < text.index(second.upstream_key_id)
-            short = once(settings, "--limit", "1")
+            short = once(settings, tmp_path, "--limit", "1")
             assert second.upstream_key_id not in short
             assert "There are more accounts" in short
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.acceptance.conftest import Gateway
@@ -340,6 +339,6 @@ def test_a_balance_as_a_number_and_one_of_an_unknown_key(caller: Caller, upstrea
 
 
 def test_nothing_of_the_examples_is_told_to_anybody_but_the_tenant(examples_gateway: Gateway) -> None:
-    metrics = httpx.get(f"{examples_gateway.url}/metrics").text
+    metrics = examples_gateway.metrics()
     for text in ("9096068511", "671 094", "FACEBOOK"):
         assert text not in metrics + examples_gateway.log.read_text()

@@ -116,7 +116,7 @@ def statuses(gateway: Gateway, token: str, times: int) -> list[int]:
 
 def not_shared(gateway: Gateway) -> float:
     """What the gateway's metrics say of its limits."""
-    lines = httpx.get(f"{gateway.url}/metrics").text.splitlines()
+    lines = gateway.metrics().splitlines()
     return float(next(line for line in lines if line.startswith("rentgate_limits_not_shared")).split()[1])
 
 
