@@ -12,7 +12,7 @@ from app.operations.models import operations, spending_holds, spending_months
 from app.rentals.models import rentals, upstream_orders
 from app.tenants.models import api_keys, platform_keys, tenants
 from app.vault.models import upstream_keys, vault_fingerprint_keys, vault_keysets, vault_rotations
-from app.webhooks.models import webhook_deliveries, webhooks
+from app.webhooks.models import webhook_deliveries, webhook_schedules, webhooks
 
 __all__ = [
     "account_health",
@@ -42,6 +42,7 @@ __all__ = [
     "vault_keysets",
     "vault_rotations",
     "webhook_deliveries",
+    "webhook_schedules",
     "webhooks",
     "workers",
 ]

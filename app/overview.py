@@ -18,8 +18,8 @@ from app.operations.lookup import Standing
 from app.operations.states import State
 from app.rentals.models import rentals
 from app.rentals.repository import LIVING
-from app.webhooks import deliveries
-from app.webhooks.deliveries import Queue
+from app.webhooks import claims
+from app.webhooks.claims import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ async def overview(database: Database, pace: Pace, limit: int) -> Overview:
             await pace.allowances(connection, ids),
             await accounts.lag(connection),
             await lookup.open_by_state(connection),
-            await deliveries.queue(connection),
+            await claims.queue(connection),
         )
 
 

@@ -23,7 +23,6 @@ from app.catalog.service import Catalog
 from app.database import Access, Database, Role
 from app.errors import RentgateError
 from app.events.notifications import Notifications
-from app.jobs.engine import Jobs
 from app.kinds.changes import Changes
 from app.kinds.purchases import Purchases
 from app.kinds.registry import call_of
@@ -99,7 +98,6 @@ class Services:
     balances: BalanceReader | None
     refresher: Refresher
     notifications: Notifications
-    jobs: Jobs
     dispatcher: Dispatcher
     metrics: Metrics
 
@@ -274,7 +272,6 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
                 times=BalanceTimes(settings.balance_interval),
             )
         notifications.start()
-        jobs = Jobs(database, notifications)
         reader = OrderReader(database, calls)
         rentals = Rentals(database)
         changes = Changes(database, catalog, calls, executor, reader, rentals)
@@ -302,8 +299,7 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
                 call_timeout=settings.upstream_timeout,
             ),
             notifications,
-            jobs,
-            Dispatcher(database, keyring, sender, jobs, metrics),
+            Dispatcher(database, keyring, sender, notifications, metrics),
             metrics,
         )
         await executor.drain()

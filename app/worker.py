@@ -27,13 +27,13 @@ from app.rentals.models import rentals
 from app.sync.balances import BalanceReader
 from app.sync.orphans import adopt_orphans
 from app.sync.watching import Watching
-from app.webhooks import deliveries
+from app.webhooks import claims, deliveries
 from app.wiring import Services
 
 WAITING_AT_ONCE = 20
 TICK_SECONDS = 0.5
 MOMENT_SECONDS = 0.02
-SWEEP_SECONDS = 2.0
+HOUSE_SECONDS = 60.0
 SEAL_SECONDS = 2.0
 EXPIRING_SECONDS = 5.0
 EXPIRING_AT_ONCE = 100
@@ -54,7 +54,6 @@ class Worker:
         self._watching = Watching(
             services.database, services.looker, services.pace, services.notifications, services.metrics
         )
-        services.jobs.does_each_minute("keep house", self._keep_house)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a look that is under way is finished."""
@@ -64,8 +63,8 @@ class Worker:
             self._every(SEAL_SECONDS, self._seal, stop),
             self._every(EXPIRING_SECONDS, self._tell_of_ends, stop),
             self._every(EXPIRING_SECONDS, self._prolong_by_plan, stop),
-            self._do_jobs(stop),
-            self._every(SWEEP_SECONDS, self._sweep, stop),
+            self._services.dispatcher.run(stop),
+            self._every(HOUSE_SECONDS, self._keep_house, stop),
             self._every(MEASURE_SECONDS, self._measure, stop),
             self._every(ROTATION_SECONDS, self._rotate, stop),
         ]
@@ -82,19 +81,6 @@ class Worker:
     async def _read_balances(self, reader: BalanceReader, stop: asyncio.Event) -> None:
         await self._every(BALANCE_SECONDS, reader.step, stop)
         await reader.stop()
-
-    async def _do_jobs(self, stop: asyncio.Event) -> None:
-        """Do jobs; deliveries that are under way when `stop` is set are finished."""
-        renewing = asyncio.ensure_future(self._services.dispatcher.renew())
-        try:
-            await self._services.jobs.run(stop)
-        finally:
-            renewing.cancel()
-
-    async def _sweep(self) -> None:
-        """See to what others left behind of jobs and of deliveries."""
-        await self._services.jobs.sweep()
-        await self._services.dispatcher.sweep()
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         """Repeat a step; one that fails is logged and tried again, since the background must never end."""
@@ -155,7 +141,7 @@ class Worker:
         async with self._services.database.transaction(WORKER) as connection:
             operations = await lookup.open_by_state(connection)
             look_age = await accounts.oldest_look_age(connection)
-            queue = await deliveries.queue(connection)
+            queue = await claims.queue(connection)
             health = await health_records.by_status(connection)
             is_read = self._services.balances is not None
             below_mark = await accounts.accounts_below_mark(connection) if is_read else 0
@@ -185,6 +171,9 @@ class Worker:
                     sealed = await seals.seal(connection, tenant_id, keyed)
 
     async def _keep_house(self) -> None:
+        """Delete what is no longer kept, and move sums of hours that are over into the audit trail. Each
+        process does so, and finds nothing to do where another has done it.
+        """
         database = self._services.database
         async with database.transaction(WORKER) as connection:
             await idempotency.delete_old(connection)

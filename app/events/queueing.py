@@ -1,9 +1,8 @@
-"""Queues what is to be delivered: the deliveries of an event, and the jobs that make them.
+"""Queues what is to be delivered: the deliveries of an event, and that their endpoints are due.
 
-A job says that something is due to an endpoint. It is deferred in the transaction that makes a delivery or
-puts its next attempt off. One that waits already is not deferred again, but locked until the commit: it isn't
-begun before it can find the delivery. What is to be done now ranks before what waits for its time, which a
-fetch would have to step over otherwise.
+`webhook_schedules` says when each endpoint next has something to be delivered. Whatever makes a delivery due
+makes its endpoint due with the same commit, until which that row stays locked: a claim skips it rather than
+set a due time without having seen the delivery.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.closing import ClosingWrite, Rank, at_commit
 from app.events.notifications import CHANNEL, QUEUED
-
-DELIVER = "deliver"
-"""The job of an endpoint that something is due to."""
 
 DELIVERIES = """
     queued as (
@@ -32,42 +28,22 @@ DELIVERIES = """
 same moment is waited for and passed over, so that the event is written all the same.
 """
 
-JOBS = f"""
-    deferred as (
-        insert into jobs.procrastinate_jobs (queue_name, task_name, priority, queueing_lock, args)
-        select 'default', '{DELIVER}', 1, '{DELIVER} ' || webhook_id,
-            jsonb_build_object('tenant_id', tenant_id, 'webhook_id', webhook_id)
-        from queued order by webhook_id
-        on conflict (queueing_lock) where status = 'todo' do update set priority = 1
-        returning id
+DUE = f"""
+    due as (
+        update webhook_schedules s set due_at = least(s.due_at, clock_timestamp())
+        from queued q where s.tenant_id = q.tenant_id and s.webhook_id = q.webhook_id
+        returning s.webhook_id
     )
-    select pg_notify('{CHANNEL}', '{QUEUED}') from deferred limit 1
+    select pg_notify('{CHANNEL}', '{QUEUED}') from due limit 1
 """  # noqa: S608 - put together of our own words
-"""The end of a statement: the job of each endpoint in `queued`, and the news that there is one."""
+"""The end of a statement: the endpoints in `queued` are due, and that is announced."""
 
-_NOW = ClosingWrite(
+_MAKE_DUE = ClosingWrite(
     Rank.DELIVERIES,
-    f"with queued as (select %(tenant_id)s::uuid as tenant_id, %(webhook_id)s::uuid as webhook_id), {JOBS}",
-)
-
-_LATER = ClosingWrite(
-    Rank.DELIVERIES,
-    f"""
-    insert into jobs.procrastinate_jobs (queue_name, task_name, args, scheduled_at)
-    values (
-        'default', '{DELIVER}',
-        jsonb_build_object('tenant_id', %(tenant_id)s::uuid, 'webhook_id', %(webhook_id)s::uuid),
-        clock_timestamp() + make_interval(secs => %(seconds)s)
-    )
-    """,  # noqa: S608 - put together of our own words
+    f"with queued as (select %(tenant_id)s::uuid as tenant_id, %(webhook_id)s::uuid as webhook_id), {DUE}",
 )
 
 
-def defer(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID) -> None:
-    """Have what is due to an endpoint delivered, from the commit on."""
-    at_commit(connection, _NOW, {"tenant_id": tenant_id, "webhook_id": webhook_id})
-
-
-def defer_for(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, seconds: float) -> None:
-    """Have what is due to an endpoint in so many seconds delivered then."""
-    at_commit(connection, _LATER, {"tenant_id": tenant_id, "webhook_id": webhook_id, "seconds": seconds})
+def make_due(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID) -> None:
+    """Have an endpoint's due deliveries claimed, from the commit on."""
+    at_commit(connection, _MAKE_DUE, {"tenant_id": tenant_id, "webhook_id": webhook_id})

@@ -17,7 +17,7 @@ from app.database import new_id
 from app.errors import CursorExpired
 from app.events.models import event_heads, events
 from app.events.notifications import notify
-from app.events.queueing import DELIVERIES, JOBS
+from app.events.queueing import DELIVERIES, DUE
 from app.events.types import EventType
 from app.telemetry import traces
 
@@ -38,7 +38,7 @@ _INSERT = ClosingWrite(
         from head
         returning tenant_id, id, position, type, rental_id
     ),
-    {DELIVERIES}, {JOBS}
+    {DELIVERIES}, {DUE}
     """,  # noqa: S608 - put together of our own words
 )
 """Gives the event the tenant's next position, and queues its deliveries. The head's row stays locked until

@@ -64,7 +64,6 @@ def configure_logging(level: str = "INFO", *, file: Path | None = None) -> None:
                 "uvicorn.access": {"handlers": [], "propagate": False, "level": "CRITICAL"},
                 "uvicorn": {"handlers": [], "propagate": True, "level": "INFO"},
                 "alembic": {"level": "WARNING"},
-                "procrastinate": {"level": "WARNING"},  # else it tells of each job that begins and ends
             },
         }
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,138 +10,46 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
 from app.errors import NotFound
 from app.events import queueing
 from app.events.models import events
+from app.webhooks.claims import BY_INDEX, Claimed
 from app.webhooks.models import webhook_deliveries, webhooks
 from app.webhooks.sender import Answer
 
 PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
-LEASE_SECONDS = 10.0
-"""How long an attempt is its process's without a sign of life."""
 
 Row = sa.Row[*tuple[Any, ...]]
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A tenant's webhook, as the place that deliveries go to."""
-
-    tenant_id: UUID
-    webhook_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that this process attempts."""
-
-    tenant_id: UUID
-    id: UUID
-    webhook_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Deliveries that are not there yet.
-
-    Attributes:
-        pending: all of them, those that wait for their next attempt too.
-        due: those whose turn and whose next attempt have come.
-        oldest_due_seconds: since when the first of these has been due.
-        disabled: endpoints that nothing is delivered to.
+_ATTEMPTED = ClosingWrite(
+    Rank.DELIVERIES,
     """
-
-    pending: int
-    due: int
-    oldest_due_seconds: float
-    disabled: int
-
-
-_DUE = """
-    d.status = 'pending' and d.next_at <= clock_timestamp()
-    and not exists (
-        select 1 from webhook_deliveries earlier
-        where earlier.tenant_id = d.tenant_id and earlier.webhook_id = d.webhook_id
-            and earlier.rental_id = d.rental_id and earlier.status = 'pending'
-            and earlier.position < d.position
-    )
-"""
-"""To be delivered now: of a rental's deliveries only the earliest that is not there yet."""
-
-_CLAIMABLE = f"{_DUE} and (d.held_until is null or d.held_until < clock_timestamp())"
-"""Likewise, and nobody's."""
-
-_CLAIM = sa.text(f"""
-    with due as (
-        select d.tenant_id, d.id from webhook_deliveries d
-        join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
-        where d.tenant_id = :tenant and d.webhook_id = :webhook and {_CLAIMABLE}
-        order by d.next_at limit :limit for update of d skip locked
-    )
-    update webhook_deliveries d
-    set holder = :holder, held_until = clock_timestamp() + make_interval(secs => :lease)
-    from due where d.tenant_id = due.tenant_id and d.id = due.id
-    returning d.tenant_id, d.id, d.webhook_id
-""").bindparams(  # noqa: S608 - put together of our own words
-    sa.bindparam("holder", type_=sa.Uuid),
-    sa.bindparam("tenant", type_=sa.Uuid),
-    sa.bindparam("webhook", type_=sa.Uuid),
+    update webhook_schedules set due_at = least(due_at, clock_timestamp())
+    where tenant_id = %(tenant_id)s and webhook_id = %(webhook_id)s
+    """,
 )
+"""An endpoint has room again when an attempt has ended. Not announced: the process that made it claims."""
 
-_UNATTENDED = sa.text(f"""
-    select distinct d.tenant_id, d.webhook_id from webhook_deliveries d
-    join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
-    where d.next_at < clock_timestamp() - make_interval(secs => :seconds) and {_CLAIMABLE}
-    limit :limit
-""")  # noqa: S608 - put together of our own words
+_BY_INDEX = ClosingWrite(Rank.DELIVERIES, BY_INDEX)
 
-
-_QUEUE = sa.text(f"""
-    select
-        (select count(*) from webhook_deliveries where status = 'pending'),
-        count(*),
-        coalesce(max(extract(epoch from clock_timestamp() - d.next_at)), 0)::float8,
-        (select count(*) from webhooks where status = 'disabled')
-    from webhook_deliveries d
-    join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id and w.status = 'enabled'
-    where {_DUE}
-""")  # noqa: S608 - put together of our own words
-
-
-async def claim(
-    connection: AsyncConnection, holder: UUID, endpoint: Endpoint, limit: int
-) -> Sequence[Claimed]:
-    """Claim due deliveries of an endpoint for this process, so many at most."""
-    given = {
-        "holder": holder,
-        "tenant": endpoint.tenant_id,
-        "webhook": endpoint.webhook_id,
-        "limit": limit,
-        "lease": LEASE_SECONDS,
-    }
-    return [Claimed(*row) for row in await connection.execute(_CLAIM, given)]
-
-
-async def unattended(connection: AsyncConnection, seconds: float, limit: int) -> Sequence[Endpoint]:
-    """Endpoints of which something has been due for so long, and nobody delivers it; for the worker."""
-    found = await connection.execute(_UNATTENDED, {"seconds": seconds, "limit": limit})
-    return [Endpoint(*row) for row in found]
-
-
-async def renew(connection: AsyncConnection, holder: UUID, ids: Collection[UUID]) -> None:
-    """Say that these attempts of this process are alive; for the worker."""
-    now = sa.func.clock_timestamp()
-    await connection.execute(
-        webhook_deliveries.update()
-        .where(
-            webhook_deliveries.c.status == PENDING,
-            webhook_deliveries.c.holder == holder,
-            webhook_deliveries.c.id.in_(ids),
-            webhook_deliveries.c.held_until > now,
-        )
-        .values(held_until=now + timedelta(seconds=LEASE_SECONDS))
-    )
+_RELEASE = ClosingWrite(
+    Rank.DELIVERIES,
+    """
+    update webhook_deliveries d set behind = false, next_at = d.created_at
+    from (
+        select tenant_id, id from webhook_deliveries
+        where tenant_id = %(tenant_id)s and webhook_id = %(webhook_id)s and rental_id = %(rental_id)s
+            and status = 'pending'
+        order by position limit 1 for update skip locked
+    ) following
+    where d.tenant_id = following.tenant_id and d.id = following.id and d.behind
+    """,
+)
+"""The next delivery of a rental is due if it was put behind the one that has ended. The endpoint's schedule
+is locked before, as by the claim that puts deliveries behind others, so that neither misses the other.
+"""
 
 
 async def to_send(connection: AsyncConnection, claimed: Claimed) -> Row | None:
@@ -194,7 +101,6 @@ async def note(
             attempts=webhook_deliveries.c.attempts + 1,
             next_at=sa.func.clock_timestamp() + timedelta(seconds=next_in or 0.0),
             holder=None,
-            held_until=None,
             attempted_at=sa.func.clock_timestamp(),
             seconds=answer.seconds,
             response_status=answer.status,
@@ -202,8 +108,12 @@ async def note(
             error=answer.error,
         )
     )
-    if done.rowcount and status == PENDING:
-        queueing.defer_for(connection, claimed.tenant_id, claimed.webhook_id, next_in or 0.0)
+    if done.rowcount:
+        endpoint = {"tenant_id": claimed.tenant_id, "webhook_id": claimed.webhook_id}
+        at_commit(connection, _ATTEMPTED, endpoint)
+        if status != PENDING and claimed.rental_id is not None:
+            at_commit(connection, _BY_INDEX, {})
+            at_commit(connection, _RELEASE, {**endpoint, "rental_id": claimed.rental_id})
     return bool(done.rowcount)
 
 
@@ -242,7 +152,7 @@ async def add_test(
     }
     statement = webhook_deliveries.insert().values(values).returning(webhook_deliveries)
     row: Row = (await connection.execute(statement)).one()
-    queueing.defer(connection, tenant_id, webhook_id)
+    queueing.make_due(connection, tenant_id, webhook_id)
     return row
 
 
@@ -261,7 +171,7 @@ async def retry(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID, 
     row: Row | None = (await connection.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("There is no such delivery.")
-    queueing.defer(connection, tenant_id, webhook_id)
+    queueing.make_due(connection, tenant_id, webhook_id)
     return row
 
 
@@ -294,7 +204,7 @@ async def retry_since(connection: AsyncConnection, tenant_id: UUID, webhook_id: 
     given = {"tenant_id": tenant_id, "webhook_id": webhook_id, "since": since}
     missed = await connection.execute(_MISSED, given)
     if count := again.rowcount + missed.rowcount:
-        queueing.defer(connection, tenant_id, webhook_id)
+        queueing.make_due(connection, tenant_id, webhook_id)
     return count
 
 
@@ -305,17 +215,12 @@ async def delete_old(connection: AsyncConnection, kept: timedelta) -> None:
     )
 
 
-async def queue(connection: AsyncConnection) -> Queue:
-    """How deliveries of all tenants stand; for the worker."""
-    return Queue(*(await connection.execute(_QUEUE)).one())
-
-
 _ANEW: dict[str, Any] = {
     "status": PENDING,
     "attempts": 0,
     "next_at": sa.func.clock_timestamp(),
+    "behind": False,
     "holder": None,
-    "held_until": None,
 }
 """A delivery's schedule from its beginning; how the last attempt ended stays to be seen."""
 

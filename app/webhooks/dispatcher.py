@@ -1,13 +1,13 @@
-"""Delivers what is due, as jobs of the background: claims it, sends it, notes what came of it."""
+"""Delivers what is due, in the background: claims it, sends it, notes what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -20,25 +20,29 @@ from app.audit.caller import background
 from app.database import WORKER, Access, Database, new_id
 from app.errors import RentgateError
 from app.events import repository as events
-from app.events.queueing import DELIVER
+from app.events.notifications import QUEUED, Notifications, Subscription
 from app.events.types import EventType
-from app.jobs.engine import Jobs
 from app.telemetry import Metrics, traces
 from app.vault.keyring import Keyring
-from app.webhooks import deliveries, repository
-from app.webhooks.deliveries import Claimed, Endpoint
+from app.webhooks import claims, deliveries, repository
+from app.webhooks.claims import Claimed
 from app.webhooks.retries import delay
 from app.webhooks.sender import Answer, Sender
 
-AT_ONCE_TO_ONE = 4
-"""Attempts under way in a process to one endpoint."""
+AT_ONCE, AT_ONCE_TO_ONE = 600, 4
+"""Attempts under way in a process, and in all processes to one endpoint. While a process has more than half
+of its attempts under way, it begins further ones only to endpoints that have none: a hundred endpoints that
+let each attempt run into its timeout leave room for those that answer.
+"""
 
-ROUND_SECONDS = 30.0
-"""After so long an endpoint with ever more to deliver goes to the back of the queue."""
+ENDPOINTS_AT_ONCE = 50
+"""Endpoints of a claim, whose rows it locks for a moment."""
 
+IDLE_SECONDS = 5.0
+"""How often a process looks for due deliveries that nothing told it of: those of a process that has died."""
+
+FAILED_SECONDS = 1.0
 RENEW_SECONDS = 3.0
-
-UNATTENDED_SECONDS, SWEPT_AT_ONCE = 1.0, 1000
 
 log = structlog.get_logger(__name__)
 
@@ -47,85 +51,79 @@ class Dispatcher:
     """The deliveries of one process. Any number of processes may dispatch; the database keeps them apart."""
 
     def __init__(
-        self, database: Database, keyring: Keyring, sender: Sender, jobs: Jobs, metrics: Metrics
+        self,
+        database: Database,
+        keyring: Keyring,
+        sender: Sender,
+        notifications: Notifications,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._sender = sender
-        self._jobs = jobs
+        self._notifications = notifications
         self._metrics = metrics
         self._holder = new_id()
-        self._served: dict[Endpoint, asyncio.Event] = {}
-        self._attempted: set[UUID] = set()
-        jobs.does(DELIVER, self._deliver)
+        self._under_way: dict[UUID, asyncio.Task[None]] = {}
+        """Attempts, by the ids of their deliveries."""
 
-    async def renew(self) -> None:
-        """Say now and then that this process's attempts are alive, until cancelled."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver what is due until `stop` is set; attempts that are under way are finished."""
+        renewing = asyncio.ensure_future(self._renew())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            with self._notifications.subscription(QUEUED) as news:
+                stopping.add_done_callback(lambda _: news.wake())
+                while not stop.is_set():
+                    await news.wait(await self._claim(news))
+            if self._under_way:
+                await asyncio.wait(self._under_way.values())
+        finally:
+            renewing.cancel()
+            stopping.cancel()
+
+    async def _claim(self, news: Subscription) -> float:
+        """Claim what is due and begin to deliver it; seconds after which to claim again, if no news comes
+        before. An attempt that ends is news: it leaves room for another.
+        """
+        free = AT_ONCE - len(self._under_way)
+        most = AT_ONCE_TO_ONE if free > AT_ONCE / 2 else 1
+        if not free:
+            return IDLE_SECONDS
+        try:
+            async with self._database.transaction(WORKER) as connection:
+                claim = await claims.claim(
+                    connection, self._holder, endpoints=min(ENDPOINTS_AT_ONCE, free // most), most=most
+                )
+        except RentgateError as error:
+            log.warning("webhooks.claim_failed", code=error.code)
+            return FAILED_SECONDS
+        except Exception:
+            log.exception("webhooks.claim_crashed")
+            return FAILED_SECONDS
+        for claimed in claim.deliveries:
+            self._under_way[claimed.id] = attempt = asyncio.ensure_future(self._attempt(claimed))
+            attempt.add_done_callback(partial(self._end, claimed.id, news))
+        return IDLE_SECONDS if claim.next_in is None else min(claim.next_in, IDLE_SECONDS)
+
+    def _end(self, delivery_id: UUID, news: Subscription, attempt: asyncio.Task[None]) -> None:
+        if self._under_way.get(delivery_id) is attempt:
+            del self._under_way[delivery_id]
+        news.wake()
+
+    async def _renew(self) -> None:
+        """Renew the leases of this process's attempts, until cancelled."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            if self._attempted:
+            if self._under_way:
                 with contextlib.suppress(RentgateError):
                     async with self._database.transaction(WORKER) as connection:
-                        await deliveries.renew(connection, self._holder, self._attempted)
-
-    async def sweep(self) -> None:
-        """See to deliveries that are due and have no job: their process has died, or the job was lost."""
-        async with self._database.transaction(WORKER) as connection:
-            found = await deliveries.unattended(connection, UNATTENDED_SECONDS, SWEPT_AT_ONCE)
-        for endpoint in found:
-            if endpoint not in self._served:
-                await self._defer(endpoint)
-
-    async def _defer(self, endpoint: Endpoint) -> None:
-        told = {"tenant_id": str(endpoint.tenant_id), "webhook_id": str(endpoint.webhook_id)}
-        await self._jobs.defer(DELIVER, once=f"{DELIVER} {endpoint.webhook_id}", **told)
-
-    async def _deliver(self, tenant_id: str, webhook_id: str) -> None:
-        """Deliver what is due of an endpoint; one job of a process does so at a time, and others tell it."""
-        endpoint = Endpoint(UUID(tenant_id), UUID(webhook_id))
-        if (news := self._served.get(endpoint)) is not None:
-            news.set()
-            return
-        news = self._served[endpoint] = asyncio.Event()
-        try:
-            is_left = await self._serve(endpoint, news)
-        except RentgateError as error:  # the sweep comes back to it
-            log.warning("webhooks.claim_failed", code=error.code)
-            return
-        finally:
-            del self._served[endpoint]
-        if is_left:
-            await self._defer(endpoint)
-
-    async def _serve(self, endpoint: Endpoint, news: asyncio.Event) -> bool:
-        """Deliver until nothing is due any more, or others have waited for long; whether something may be
-        left. Attempts that are under way are finished.
-        """
-        under_way: set[asyncio.Task[None]] = set()
-        enough = time.monotonic() + ROUND_SECONDS
-        try:
-            while not self._jobs.stopping.is_set() and time.monotonic() < enough:
-                news.clear()
-                async with self._database.transaction(Access.tenant(endpoint.tenant_id)) as connection:
-                    found = await deliveries.claim(
-                        connection, self._holder, endpoint, AT_ONCE_TO_ONE - len(under_way)
-                    )
-                under_way |= {asyncio.ensure_future(self._attempt(claimed)) for claimed in found}
-                if under_way:
-                    await _first_of(under_way, news if len(under_way) < AT_ONCE_TO_ONE else None)
-                    under_way = {task for task in under_way if not task.done()}
-                elif not news.is_set():
-                    return False
-            return True
-        finally:
-            if under_way:
-                await asyncio.wait(under_way)
+                        await claims.renew(connection, self._holder, self._under_way)
 
     async def _attempt(self, claimed: Claimed) -> None:
         """Send one delivery and note what came of it. Whatever goes wrong here, its lease runs out and
         somebody tries again.
         """
-        self._attempted.add(claimed.id)
         try:
             await self._keyring.make_ready(self._database, claimed.tenant_id)
             async with self._database.transaction(Access.tenant(claimed.tenant_id)) as connection:
@@ -148,8 +146,6 @@ class Dispatcher:
             log.warning("webhook.attempt_failed", delivery_id=str(claimed.id), code=error.code)
         except Exception:
             log.exception("webhook.attempt_crashed", delivery_id=str(claimed.id))
-        finally:
-            self._attempted.discard(claimed.id)
 
     async def _send(self, claimed: Claimed, row: Any, secrets: Sequence[str]) -> Answer:
         told = {
@@ -165,18 +161,6 @@ class Dispatcher:
             if not answer.taken:
                 span.fail(_outcome(answer))
             return answer
-
-
-async def _first_of(tasks: Iterable[asyncio.Task[None]], news: asyncio.Event | None) -> None:
-    """Wait until one of the tasks has ended, or there is news."""
-    if news is None:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return
-    hearing = asyncio.ensure_future(news.wait())
-    try:
-        await asyncio.wait({*tasks, hearing}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        hearing.cancel()
 
 
 def _body(row: Any) -> str:

@@ -44,8 +44,8 @@ webhook_deliveries = sa.Table(
     sa.Column("status", sa.Text, nullable=False, server_default="pending"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_at", Timestamp, nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("behind", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("holder", sa.Uuid),
-    sa.Column("held_until", Timestamp),
     sa.Column("attempted_at", Timestamp),
     sa.Column("seconds", sa.Double),
     sa.Column("response_status", sa.SmallInteger),
@@ -56,7 +56,9 @@ webhook_deliveries = sa.Table(
     sa.ForeignKeyConstraint(
         ["tenant_id", "webhook_id"], ["webhooks.tenant_id", "webhooks.id"], ondelete="CASCADE"
     ),
-    comment="An event on its way to an endpoint, or one that got there or was given up.",
+    comment="An event on its way to an endpoint, or one that got there or was given up. next_at is when it is"
+    " due: at the end of the lease while it has a holder, and while it is behind an earlier one of its rental"
+    " at the time to see whether it still is.",
 )
 _PENDING = sa.text("status = 'pending'")
 sa.Index(
@@ -66,7 +68,20 @@ sa.Index(
     webhook_deliveries.c.event_id,
     unique=True,
 )
-sa.Index("webhook_deliveries_due_idx", webhook_deliveries.c.next_at, postgresql_where=_PENDING)
+sa.Index(
+    "webhook_deliveries_due_idx",
+    webhook_deliveries.c.tenant_id,
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.next_at,
+    postgresql_where=_PENDING,
+)
+sa.Index(
+    "webhook_deliveries_held_idx",
+    webhook_deliveries.c.tenant_id,
+    webhook_deliveries.c.webhook_id,
+    webhook_deliveries.c.next_at,
+    postgresql_where=webhook_deliveries.c.holder.is_not(None),
+)
 sa.Index(
     "webhook_deliveries_order_idx",
     webhook_deliveries.c.tenant_id,
@@ -76,3 +91,14 @@ sa.Index(
     postgresql_where=_PENDING,
 )
 sa.Index("webhook_deliveries_created_at_idx", webhook_deliveries.c.created_at)
+
+webhook_schedules = sa.Table(
+    "webhook_schedules",
+    metadata,
+    sa.Column("tenant_id", sa.Uuid, primary_key=True),
+    sa.Column("webhook_id", sa.Uuid, primary_key=True),
+    sa.Column("due_at", Timestamp),
+    sa.Index(None, "due_at"),
+    comment="When each endpoint next has something to be delivered; null for nothing. What workers claim by."
+    " No foreign key: a webhook's deliveries are deleted before this row, which is locked last by all.",
+)

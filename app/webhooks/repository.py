@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import new_id
 from app.errors import FieldError, InvalidRequest, NotFound
+from app.events import queueing
 from app.vault.keyring import Keyring
 from app.vault.rotation import Turn
-from app.webhooks.models import webhooks
+from app.webhooks.models import webhook_schedules, webhooks
 
 ENABLED, DISABLED = "enabled", "disabled"
 MOST = 20
@@ -92,6 +93,7 @@ async def add(
             secret=await keyring.seal(connection, tenant_id, _place(tenant_id, webhook_id, 1), secret),
         )
     )
+    await connection.execute(webhook_schedules.insert().values(tenant_id=tenant_id, webhook_id=webhook_id))
     return await get(connection, tenant_id, webhook_id), secret
 
 
@@ -128,6 +130,8 @@ async def change(
     """
     if values:
         await connection.execute(webhooks.update().where(*_this(tenant_id, webhook_id)).values(**values))
+    if values.get("status") == ENABLED:
+        queueing.make_due(connection, tenant_id, webhook_id)
     return await get(connection, tenant_id, webhook_id)
 
 
@@ -150,6 +154,8 @@ async def delete(connection: AsyncConnection, tenant_id: UUID, webhook_id: UUID)
     done = await connection.execute(webhooks.delete().where(*_this(tenant_id, webhook_id)))
     if not done.rowcount:
         raise NotFound("There is no such webhook.")
+    schedule = webhook_schedules.c.tenant_id == tenant_id, webhook_schedules.c.webhook_id == webhook_id
+    await connection.execute(webhook_schedules.delete().where(*schedule))
 
 
 async def rotate_secret(

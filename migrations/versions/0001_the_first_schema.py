@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -43,7 +41,6 @@ def upgrade() -> None:
     _webhooks()
     _audit()
     _idempotency()
-    _jobs()
     op.execute(f"grant select on alembic_version to {APP}, {WORKER}, {PLATFORM}")
 
 
@@ -589,8 +586,8 @@ def _webhooks() -> None:
         sa.Column("status", sa.Text, nullable=False, server_default="pending"),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("next_at", TIMESTAMP, nullable=False, server_default=sa.func.clock_timestamp()),
+        sa.Column("behind", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("holder", sa.Uuid),
-        sa.Column("held_until", TIMESTAMP),
         sa.Column("attempted_at", TIMESTAMP),
         sa.Column("seconds", sa.Double),
         sa.Column("response_status", sa.SmallInteger),
@@ -601,13 +598,20 @@ def _webhooks() -> None:
         sa.ForeignKeyConstraint(
             ["tenant_id", "webhook_id"], ["webhooks.tenant_id", "webhooks.id"], ondelete="CASCADE"
         ),
-        comment="An event on its way to an endpoint, or one that got there or was given up.",
+        comment="An event on its way to an endpoint, or one that got there or was given up. next_at is when it is"
+        " due: at the end of the lease while it has a holder, and while it is behind an earlier one of its rental"
+        " at the time to see whether it still is.",
     )
     op.execute(
         "create unique index webhook_deliveries_event_key on webhook_deliveries (tenant_id, webhook_id, event_id)"
     )
     op.execute(
-        "create index webhook_deliveries_due_idx on webhook_deliveries (next_at) where status = 'pending'"
+        "create index webhook_deliveries_due_idx on webhook_deliveries (tenant_id, webhook_id, next_at)"
+        " where status = 'pending'"
+    )
+    op.execute(
+        "create index webhook_deliveries_held_idx on webhook_deliveries (tenant_id, webhook_id, next_at)"
+        " where holder is not null"
     )
     op.execute(
         "create index webhook_deliveries_order_idx on webhook_deliveries (tenant_id, webhook_id, rental_id, position)"
@@ -616,6 +620,18 @@ def _webhooks() -> None:
     op.execute("create index webhook_deliveries_created_at_idx on webhook_deliveries (created_at)")
     fence("webhook_deliveries", "select; insert; update; delete")
     allow("webhook_deliveries", WORKER, "select; update; delete")
+
+    op.create_table(
+        "webhook_schedules",
+        sa.Column("tenant_id", sa.Uuid, primary_key=True),
+        sa.Column("webhook_id", sa.Uuid, primary_key=True),
+        sa.Column("due_at", TIMESTAMP),
+        sa.Index(None, "due_at"),
+        comment="When each endpoint next has something to be delivered; null for nothing. What workers claim by."
+        " No foreign key: a webhook's deliveries are deleted before this row, which is locked last by all.",
+    )
+    fence("webhook_schedules", "select; insert; update; delete")
+    allow("webhook_schedules", WORKER, "select; update")
 
 
 def _audit() -> None:
@@ -712,28 +728,3 @@ def _idempotency() -> None:
     fence("idempotency_keys", "select; insert; update; delete")
     allow("idempotency_keys", WORKER, "select (created_at); delete")
     allow("idempotency_keys", PLATFORM, "select; update", where=NO_TENANT)
-
-
-def _jobs() -> None:
-    """Jobs by procrastinate, in a schema of their own. Who changes something may defer one, and sees no more."""
-    op.execute("create schema jobs")
-    op.execute("set local search_path = jobs")
-    schema = files("procrastinate.sql").joinpath("schema.sql").read_text("utf-8")
-    op.get_bind().exec_driver_sql(schema.replace("%", "%%"))
-    op.execute("set local search_path = public")
-    # Jobs are announced on our own channel by who defers them, and none is ever aborted.
-    op.execute("drop trigger procrastinate_jobs_notify_queue_job_inserted_v1 on jobs.procrastinate_jobs")
-    op.execute("drop trigger procrastinate_jobs_notify_queue_job_aborted_v1 on jobs.procrastinate_jobs")
-    # Its functions name its tables without the schema; they must find them from every transaction.
-    op.execute(
-        "do $$ declare one regprocedure; begin"
-        " for one in select oid from pg_proc where pronamespace = 'jobs'::regnamespace loop"
-        " execute format('alter function %s set search_path = jobs, pg_temp', one); end loop; end $$"
-    )
-    op.execute(f"grant usage on schema jobs to {APP}, {WORKER}")
-    op.execute(f"grant usage on all sequences in schema jobs to {APP}, {WORKER}")
-    op.execute(f"grant select, insert, update, delete on all tables in schema jobs to {WORKER}")
-    op.execute(
-        f"grant insert, select (id, queueing_lock, status), update (priority) on jobs.procrastinate_jobs to {APP}"
-    )
-    op.execute(f"grant insert on jobs.procrastinate_events to {APP}")

@@ -65,6 +65,7 @@ select %(tenant)s, 'key-' || n, '\x06', gen_random_uuid(), now(), operation, 201
 
 insert into webhooks (tenant_id, id, url, events, secret)
 values (%(tenant)s, %(webhook)s, 'https://hooks.example/', '{*}', '\x07');
+insert into webhook_schedules (tenant_id, webhook_id, due_at) values (%(tenant)s, %(webhook)s, now());
 insert into events (tenant_id, id, position, type, rental_id, actor, data)
 select %(tenant)s, gen_random_uuid(), n, 'rental.created', rental, 'worker', '{}' from cases;
 insert into event_heads (tenant_id, position) select %(tenant)s, max(position) from events;

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from app.kinds.delete import delete
+from app.webhooks.claims import LEASE_SECONDS
+from app.webhooks.dispatcher import IDLE_SECONDS
 from app.webhooks.repository import MOST
 from app.worker import Worker
 from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_jobs import hooked, until
+from tests.integration.endpoints import hooked, queue_up, until
 from tests.integration.test_purchases import buy
 from tests.receiver import Reply, receiving
 
@@ -58,7 +61,50 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
     asyncio.run(scenario())
 
 
-def test_a_delivery_that_is_put_off_has_a_job_for_its_time(open_house: OpenHouse, superuser_url: str) -> None:
+def test_an_endpoint_with_10_000_deliveries_keeps_no_other_waiting(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
+    """It refuses each at once, so that all of them are attempted as fast as a worker can."""
+
+    async def scenario() -> None:
+        with receiving() as dead, receiving() as alive:
+            dead.reply = lambda _: Reply(500)
+            async with open_house(webhook_allow_private=True) as house, working(house):
+                webhook_id = await hooked(house, dead.url)
+                queue_up(superuser_url, house.tenant_id, webhook_id, rentals=1000, of_each=10)
+                await until(lambda: len(dead.received) >= 20, 30)
+                await hooked(house, alive.url)
+                for count in range(1, 6):
+                    asked_at = time.monotonic()
+                    await buy(house)
+                    await until(lambda wanted=count: len(alive.received) >= wanted)  # type: ignore[misc]
+                    assert time.monotonic() - asked_at < 5
+
+    asyncio.run(scenario())
+
+
+def test_who_has_nothing_to_deliver_asks_the_database_almost_nothing(open_house: OpenHouse) -> None:
+    async def scenario() -> None:
+        async with open_house() as house:
+            await hooked(house)
+            stop = asyncio.Event()
+            dispatching = asyncio.ensure_future(house.services.dispatcher.run(stop))
+            await asyncio.sleep(1)
+            transactions: list[None] = []
+            sa.event.listen(
+                house.database._engine.sync_engine, "checkout", lambda *_: transactions.append(None)
+            )
+            await asyncio.sleep(IDLE_SECONDS + 1)
+            stop.set()
+            await dispatching
+            assert 0 < len(transactions) <= 2
+
+    asyncio.run(scenario())
+
+
+def test_an_endpoint_is_due_at_the_time_of_its_next_attempt(
+    open_house: OpenHouse, superuser_url: str
+) -> None:
     async def scenario() -> None:
         with receiving() as receiver:
             receiver.reply = lambda _: Reply(500, {"Retry-After": "3600"})
@@ -74,11 +120,12 @@ def test_a_delivery_that_is_put_off_has_a_job_for_its_time(open_house: OpenHouse
 
 
 def scheduled(superuser_url: str) -> list[tuple[float]]:
-    """In how many seconds each job is due that waits for its time."""
+    """In how many seconds each endpoint is due that is so after any lease."""
     with psycopg.connect(superuser_url) as connection:
         return connection.execute(
-            "select extract(epoch from scheduled_at - now())::float8 from jobs.procrastinate_jobs"
-            " where task_name = 'deliver' and status = 'todo' and scheduled_at > now()"
+            "select extract(epoch from due_at - now())::float8 from webhook_schedules"
+            " where due_at > now() + make_interval(secs => %s)",
+            [LEASE_SECONDS],
         ).fetchall()
 
 

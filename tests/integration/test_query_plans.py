@@ -43,6 +43,8 @@ from app.sync.orphans import adopt_orphans
 from app.sync.watching import NOTE_SECONDS
 from app.tenants import service as tenants
 from app.values import Period, PeriodUnit
+from app.webhooks import claims, deliveries
+from app.webhooks import repository as webhooks
 from app.worker import Worker
 from tests.balance_server import BalanceServer, Reply
 from tests.integration.conftest import House, OpenHouse
@@ -63,8 +65,9 @@ LARGE = {
     "upstream_keys",
     "webhooks",
     "webhook_deliveries",
+    "webhook_schedules",
 }
-NO_QUERIES = ("begin;", "commit", "SAVEPOINT", "RELEASE", "ROLLBACK", "select set_config")
+NO_QUERIES = ("begin;", "commit", "SAVEPOINT", "RELEASE", "ROLLBACK", "select set_config", "set local")
 OTHERS, ROWS = 4_000, 40_000
 WEEK = Period(PeriodUnit.WEEK, 1)
 
@@ -108,6 +111,12 @@ insert into webhooks (tenant_id, id, url, events, secret)
     select tenant_id, key_id, 'x', '{{}}', '' from somebody;
 insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, event_type, position, status)
     select tenant_id, id, key_id, id, 'x', number, 'delivered' from made;
+insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, event_type, position, status, next_at)
+    select m.tenant_id, gen_random_uuid(), m.key_id, gen_random_uuid(), 'x', number, 'pending',
+        now() + interval '1 h'
+    from made m join somebody s on s.tenant_id = m.tenant_id where s.n <= 100;
+insert into webhook_schedules (tenant_id, webhook_id, due_at)
+    select tenant_id, key_id, now() + interval '1 h' from somebody;
 insert into audit_logs (tenant_id, id, actor, action, target, outcome, details)
     select tenant_id, gen_random_uuid(), 'x', 'y', 'z', 'succeeded', '{{}}' from made;
 """
@@ -240,6 +249,7 @@ async def everything(house: House) -> None:
     stop.set()
     await watching
     await worker._activate_bought()
+    await delivered(house)
     await worker._measure()
     await overview(house.database, services.pace, 50)
     await worker._tell_of_ends()
@@ -247,6 +257,28 @@ async def everything(house: House) -> None:
     async with house.database.transaction(WORKER) as connection:
         await idempotency.delete_old(connection)
         await balances.delete_old(connection)
+
+
+async def delivered(house: House) -> None:
+    """The deliveries of what has happened, to an endpoint that isn't there."""
+    services, tenant_id = house.services, house.tenant_id
+    async with house.database.transaction(house.tenant) as connection:
+        webhook, _ = await webhooks.add(
+            connection, services.keyring, tenant_id, url="https://localhost", events=["*"], description=None
+        )
+    moment = datetime.now(UTC) - timedelta(days=1)
+    async with house.database.transaction(house.tenant) as connection:
+        await deliveries.retry_since(connection, tenant_id, webhook.id, moment)
+    stop = asyncio.Event()
+    dispatching = asyncio.ensure_future(services.dispatcher.run(stop))
+    await asyncio.sleep(1)
+    stop.set()
+    await dispatching
+    async with house.database.transaction(WORKER) as connection:
+        await claims.renew(connection, new_id(), [webhook.id])
+        await deliveries.delete_old(connection, timedelta(days=90))
+    async with house.database.transaction(house.tenant) as connection:
+        await deliveries.listed(connection, tenant_id, webhook.id, status=None, limit=51, before=None)
 
 
 async def _key(house: House) -> Any:
@@ -281,6 +313,8 @@ def test_no_query_reads_a_large_table_whole(open_house: OpenHouse, superuser_url
         "insert into audit_logs",
         "update money_lanes",
         "update account_balances",
+        "update webhook_schedules",
+        "set local enable_sort",
     ):
         assert any(postponed in statement for statement in found), postponed
     whole: dict[str, set[str]] = {}

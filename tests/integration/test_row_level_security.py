@@ -65,6 +65,8 @@ OVER_ALL_TENANTS = {
         "update webhook_deliveries",
         "delete webhook_deliveries",
         "select (id, status, tenant_id) webhooks",
+        "select webhook_schedules",
+        "update webhook_schedules",
     },
     Role.PLATFORM: {
         "insert audit_logs",
