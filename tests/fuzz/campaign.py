@@ -62,6 +62,7 @@ def fuzz(
     examples: int | None = None,
     seconds: int | None = None,
     excluded: tuple[str, ...] = (),
+    phases: str = PHASES,
 ) -> str:
     """Run schemathesis over a part of the document; returns what it found, nothing if all is well.
 
@@ -77,7 +78,7 @@ def fuzz(
         str(PROJECT / "openapi" / "openapi.json"),
         *("--url", gateway.url),
         *(("--exclude-checks", ",".join(excluded)) if excluded else ()),
-        *("--phases", PHASES),
+        *("--phases", phases),
         *("--include-path-regex", part.paths),
         *(argument for header in part.headers for argument in ("--header", header)),
         *("--seed", str(seed)),
