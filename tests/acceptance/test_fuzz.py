@@ -13,7 +13,7 @@ from tests.served import ServedSandbox
 EXAMPLES = 6
 
 MADE_UP = "examples,fuzzing,stateful"
-"""Without the two thousand requests that cover each bound of the document, which are tried in calm weather."""
+"""Without the two thousand requests that cover each bound of the document, tried already above."""
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["tenant", "admin"])
