@@ -21,13 +21,13 @@ from app.audit.seals import Hash
 from app.catalog.availability import Availability
 from app.catalog.service import Catalog
 from app.database import Access, Database, Role
+from app.database.embedded import EmbeddedPostgres
 from app.errors import RentgateError
 from app.events.notifications import Notifications
 from app.kinds.changes import Changes
 from app.kinds.purchases import Purchases
 from app.kinds.registry import call_of
 from app.operations.executor import Executor
-from app.postgres import EmbeddedPostgres
 from app.rentals import repository as rental_repository
 from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental

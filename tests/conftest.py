@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.wiring import DatabaseUrls
 
 MakeDatabase = Callable[[], DatabaseUrls]

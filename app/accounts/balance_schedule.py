@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances
 from app.accounts.schedule import watched
-from app.closing import ClosingWrite, Rank, at_commit
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 from app.vault.models import upstream_keys
 
 
@@ -33,8 +33,8 @@ class Due:
     failures: int
 
 
-_MOVED = ClosingWrite(
-    Rank.BALANCE,
+_MOVED = DeferredWrite(
+    LockOrder.BALANCE,
     """
     update account_balances
     set moved_at = clock_timestamp(),

@@ -21,8 +21,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import pace_buckets
-from app.closing import ClosingWrite, Rank, at_commit
-from app.queries import Answer, Query, Statement, run, run_together
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Answer, Query, Statement, run, run_together
 
 BACKGROUND_SHARE = 0.4
 
@@ -179,8 +179,8 @@ _LOCK_FREE = Statement(
     .with_for_update(skip_locked=True)
 )
 
-_STORE = ClosingWrite(
-    Rank.PACE,
+_STORE = DeferredWrite(
+    LockOrder.PACE,
     """
     update pace_buckets b
     set tokens = s.tokens, credit = s.credit, refilled_at = s.refilled_at, promised_until = s.promised_until,

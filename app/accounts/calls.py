@@ -25,6 +25,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller, background
 from app.audit.repository import Entry
 from app.database import Access, Database
+from app.database.pipeline import Query
 from app.errors import (
     DatabaseUnavailable,
     RentgateError,
@@ -37,7 +38,6 @@ from app.errors import (
 )
 from app.events import repository as events
 from app.events.types import EventType
-from app.queries import Query
 from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome

@@ -17,9 +17,9 @@ from app.accounts.health import Health, HealthStatus, Observation
 from app.accounts.models import account_health
 from app.audit.caller import Caller
 from app.database import Timestamp
+from app.database.pipeline import Query, Statement
 from app.events import repository as events
 from app.events.types import EventType
-from app.queries import Query, Statement
 from app.vault.models import upstream_keys
 
 _NOW: sa.ColumnElement[datetime] = sa.func.clock_timestamp(type_=Timestamp)

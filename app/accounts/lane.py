@@ -16,8 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import money_lanes
-from app.closing import ClosingWrite, Rank, at_commit
-from app.queries import Query, Statement
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Query, Statement
 
 SEND_WITHIN = 2.0
 """Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
@@ -66,8 +66,8 @@ _TAKE = Statement(
     .returning(money_lanes.c.fence)
 )
 
-_RELEASE = ClosingWrite(
-    Rank.LANE,
+_RELEASE = DeferredWrite(
+    LockOrder.LANE,
     """
     update money_lanes set holder = null
     where tenant_id = %(tenant)s and upstream_key_id = %(account)s and holder = %(holder)s

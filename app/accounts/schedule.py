@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances, account_looks, workers
+from app.database.pipeline import Query, Statement, run
 from app.events.notifications import CHANNEL, TOLD, notify
-from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
 

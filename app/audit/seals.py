@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.models import audit_heads, audit_logs, audit_seals, audit_unsealed
-from app.queries import Query, Statement, run, run_together
+from app.database.pipeline import Query, Statement, run, run_together
 
 Hash = Callable[[bytes], bytes]
 """A keyed hash, whose key is not in the database."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.pipeline import Answer, Query, Statement, run, run_together
 from app.errors import RentgateError
 from app.events.notifications import notify
 from app.events.types import EventType
@@ -17,7 +18,6 @@ from app.kinds.kind import END_TOLERANCE, Evidence, Kind, announce, may_hide
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.operations.request import Amount, Request
-from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import repository
 from app.rentals.models import rentals
 from app.rentals.schemas import Rental

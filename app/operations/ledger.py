@@ -16,12 +16,12 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.database import new_id
+from app.database.pipeline import Answer, Query, Statement, run, run_together
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Kind, Operation, error_record, from_row
 from app.operations.states import State, origins
-from app.queries import Answer, Query, Statement, run, run_together
 
 ATTENDED_SECONDS = 15.0
 """How long a queued operation counts as attended after its process was last heard of."""

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.pipeline import Answer, Query, Statement, constant, run
 from app.errors import NotFound, PurchaseNotMade
 from app.operations.models import operations
 from app.operations.operation import COLUMNS, Operation, from_row
 from app.operations.states import OPEN, State
-from app.queries import Answer, Query, Statement, constant, run
 
 LATE_ORDERS = timedelta(days=2)
 """For how long after its call an order that turns up is still looked for an operation to belong to."""

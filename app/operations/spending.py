@@ -13,11 +13,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Rank, at_commit
 from app.database import Money
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Query, Statement
 from app.errors import PriceUnknown, RentgateError, SpendLimitExceeded
 from app.operations.models import spending_months
-from app.queries import Query, Statement
 from app.tenants.models import tenants
 from app.values import amount_text, utc_now
 
@@ -90,8 +90,8 @@ async def refusal(connection: AsyncConnection, tenant_id: UUID, price: Decimal |
     )
 
 
-_SETTLE = ClosingWrite(
-    Rank.SPENDING,
+_SETTLE = DeferredWrite(
+    LockOrder.SPENDING,
     """
     with was as (
         select month, amount, state = 'held' as is_held,

@@ -14,11 +14,11 @@ from app.accounts.lane import Lease
 from app.audit import repository as audit
 from app.audit.repository import Entry
 from app.database import Access, Database
+from app.database.pipeline import Query, run, run_together
 from app.errors import UpstreamBusy
 from app.operations import ledger
 from app.operations.call import Call
 from app.operations.operation import Operation
-from app.queries import Query, run, run_together
 
 LANE_POLL_SECONDS = 0.1
 

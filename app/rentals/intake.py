@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
+from app.database.pipeline import Query, Statement, constant, run_together
 from app.events.types import EventType
-from app.queries import Query, Statement, constant, run_together
 from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.rentals.repository import Row

@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks
 from app.audit.caller import Caller
+from app.database.pipeline import Answer, Query, Statement, run, run_together
 from app.errors import OperationPending, RentalNotFound
 from app.events import repository as events
 from app.events.notifications import notify
 from app.events.types import EventType
-from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import schemas
 from app.rentals.models import rentals, upstream_orders
 from app.schemas import Money

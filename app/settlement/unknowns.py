@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
+from app.database.pipeline import Query, Statement, constant, run
 from app.kinds.kind import Stranger
 from app.kinds.registry import SPENDING, kind_of
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import Query, Statement, constant, run
 from app.rentals import importing, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
 from app.rentals.models import upstream_orders

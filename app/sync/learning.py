@@ -14,10 +14,10 @@ from app.accounts.health import Health, Observation
 from app.accounts.models import account_looks
 from app.audit.caller import background
 from app.database import Access, Database
+from app.database.pipeline import Query, Statement, constant, run_together
 from app.errors import RentgateError
 from app.operations import lookup
 from app.operations.states import State
-from app.queries import Query, Statement, constant, run_together
 from app.rentals import repository
 from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch

@@ -17,6 +17,7 @@ from app.accounts.health import LIST
 from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
+from app.database.pipeline import Query, Statement, run_together
 from app.errors import (
     RentgateError,
     UpstreamBadResponse,
@@ -25,7 +26,6 @@ from app.errors import (
 from app.operations import lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
 from app.settlement.unknowns import settle_from_list
 from app.sync.assignments import Lease, Requests

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Access, Database, new_id, violated
+from app.database.pipeline import Answer, Query, Statement, run
 from app.errors import NotFound, UpstreamKeyInUse, VaultUnavailable
-from app.queries import Answer, Query, Statement, run
 from app.vault.keyring import Keyring, Keyset
 from app.vault.models import upstream_keys, vault_keysets
 from app.vault.resolver import Resolver

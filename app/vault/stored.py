@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.pipeline import Answer, Query, Statement, run
 from app.errors import NotFound, NoUpstreamKey
-from app.queries import Answer, Query, Statement, run
 from app.vault.models import upstream_keys
 
 ACTIVE, REJECTED = "active", "rejected"

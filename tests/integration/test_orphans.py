@@ -8,13 +8,13 @@ from typing import Any
 import psycopg
 
 from app.database import new_id
+from app.database.pipeline import run
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
 from app.kinds import create, delete
 from app.operations import ledger
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import run
 from app.rentals import repository
 from app.rentals.repository import RentalFilter
 from app.sandbox.shop import COUNTRIES

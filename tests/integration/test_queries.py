@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.database import Access, Database, Role
+from app.database.pipeline import Answer, Query, Statement, atomic_pipeline, raw_connection, run, run_together
 from app.errors import DatabaseUnavailable
-from app.queries import Answer, Query, Statement, driven, in_one_piece, run, run_together
 from tests.conftest import MakeDatabase
 
 ANYBODY = Access(Role.APP)
@@ -124,8 +124,8 @@ def test_nothing_of_a_pipeline_is_sent_before_all_of_it(app_url: str, postgres: 
         database = Database(app_url)
         async with database.transaction(ITSELF) as connection:
             pid = await run(connection, Query(BACKEND, {}, lambda answer: answer.row.pid))
-            async with driven(connection) as driver:
-                async with in_one_piece(driver):
+            async with raw_connection(connection) as driver:
+                async with atomic_pipeline(driver):
                     cursor = await driver.execute("select pg_advisory_xact_lock(4712)")
                     await driver.execute("select 2")
                     await asyncio.sleep(0.2)

@@ -18,6 +18,8 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -235,18 +237,12 @@ class EmbeddedPostgres:
             shutil.rmtree(running.socket_dir, ignore_errors=True)
 
 
-class _locked:  # noqa: N801
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     """Holds a file's exclusive lock for a block."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("ab")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write_private(path: Path, text: str) -> None:

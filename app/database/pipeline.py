@@ -97,7 +97,7 @@ async def run(connection: AsyncConnection, query: Query[T]) -> T:
     Raises:
         psycopg.Error: it failed, and with it the transaction.
     """
-    async with driven(connection) as driver:
+    async with raw_connection(connection) as driver:
         answer = await _answer(await _send(driver, query))
     return query.read(answer)
 
@@ -115,8 +115,8 @@ async def run_together(connection: AsyncConnection, /, *queries: Query[Any]) -> 
     Raises:
         psycopg.Error: one failed, and with it the transaction.
     """
-    async with driven(connection) as driver:
-        async with in_one_piece(driver):
+    async with raw_connection(connection) as driver:
+        async with atomic_pipeline(driver):
             cursors = [await _send(driver, query) for query in queries]
         return tuple(
             [query.read(await _answer(cursor)) for query, cursor in zip(queries, cursors, strict=True)]
@@ -133,7 +133,7 @@ async def _answer(cursor: Cursor) -> Answer:
 
 
 @asynccontextmanager
-async def in_one_piece(driver: Driver) -> AsyncIterator[None]:
+async def atomic_pipeline(driver: Driver) -> AsyncIterator[None]:
     """A pipeline of which nothing is sent before its end.
 
     Psycopg sends each statement of a pipeline as it comes. A process that is stopped between two of them
@@ -155,7 +155,7 @@ def _communicate_when_whole(pipeline: AsyncPipeline) -> PQGen[None]:
 
 
 @asynccontextmanager
-async def driven(connection: AsyncConnection) -> AsyncIterator[Driver]:
+async def raw_connection(connection: AsyncConnection) -> AsyncIterator[Driver]:
     """The driver's own connection. If it breaks, or is left in the middle of a pipeline, it doesn't go back
     to the pool.
     """
