@@ -6,9 +6,20 @@ of its answer, and is sent together with others (`pipeline`).
 
 from app.database.access import PLATFORM, WORKER, Access, Role
 from app.database.engine import Database
-from app.database.tables import Money, Timestamp, metadata, new_id, violated
+from app.database.tables import (
+    NOW,
+    Money,
+    Timestamp,
+    columns,
+    metadata,
+    new_id,
+    seconds,
+    this_account,
+    violated,
+)
 
 __all__ = [
+    "NOW",
     "PLATFORM",
     "WORKER",
     "Access",
@@ -16,7 +27,10 @@ __all__ = [
     "Money",
     "Role",
     "Timestamp",
+    "columns",
     "metadata",
     "new_id",
+    "seconds",
+    "this_account",
     "violated",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -20,6 +22,27 @@ metadata = sa.MetaData(
 
 Timestamp = sa.TIMESTAMP(timezone=True)
 Money = sa.Numeric(14, 4)
+
+
+NOW: sa.ColumnElement[datetime] = sa.func.clock_timestamp(type_=Timestamp)
+"""The database's time at the moment, not that of the transaction's beginning."""
+
+
+def columns(table: sa.Table, alias: str = "") -> LiteralString:
+    """All of a table's columns, as plain SQL selects them."""
+    return ", ".join(f"{alias}.{column.name}" if alias else column.name for column in table.c)
+
+
+def seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
+    """An interval in seconds."""
+    return sa.func.extract("epoch", interval).cast(sa.Double)
+
+
+def this_account(
+    table: sa.Table | sa.Alias, tenant_id: UUID, upstream_key_id: UUID
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """What finds a tenant's rows of one upstream account."""
+    return table.c.tenant_id == tenant_id, table.c.upstream_key_id == upstream_key_id
 
 
 def new_id() -> UUID:

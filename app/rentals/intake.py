@@ -8,15 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.database.pipeline import Query, Statement, constant, run_together
+from app.database import columns
+from app.database.pipeline import Query, run_together
 from app.events.types import EventType
-from app.rentals import repository
-from app.rentals.models import rentals, upstream_orders
+from app.rentals import repository, views
+from app.rentals.models import upstream_orders
 from app.rentals.repository import Row
 from app.upstream.rows import Listing
 from app.upstream.wire import NumberState, Order
@@ -168,7 +167,7 @@ async def refresh_rental(
     if changed:
         await repository.store(connection, caller.tenant_id, rental_id, **changed)
     for event_type in [event] if event else _events(rental, changed, prolonged=prolonged):
-        await repository.announce(connection, caller, event_type, rental_id)
+        await views.announce(connection, caller, event_type, rental_id)
 
 
 def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> dict[str, Any]:
@@ -265,35 +264,28 @@ def _order_values(order: Order) -> dict[str, Any]:
     )
 
 
-_KNOWN = Statement(
-    sa.select(upstream_orders).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        sa.or_(
-            upstream_orders.c.status == constant("listed"),
-            upstream_orders.c.upstream_order_id == sa.any_(sa.bindparam("listed", type_=ARRAY(sa.Text))),
-        ),
-    )
-)
+_KNOWN = f"""
+    select {columns(upstream_orders)} from upstream_orders
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and (status = 'listed' or upstream_order_id = any(%(order_ids)s))
+"""  # noqa: S608 - put together of our own words
 
-_CHANGED = Statement(
-    sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == sa.bindparam("tenant"),
-        rentals.c.upstream_key_id == sa.bindparam("account"),
-        rentals.c.status.in_([constant(status) for status in repository.LIVING]),
-        rentals.c.changed_at >= sa.bindparam("moment"),
-    )
-)
+_CHANGED = """
+    select id from rentals
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and status in ('pending', 'active', 'review') and changed_at >= %(moment)s
+"""
 
 
 def _known(tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]) -> Query[dict[str, Any]]:
     """The rows of all orders that are in the list or were in the one before."""
-    known = {"tenant": tenant_id, "account": upstream_key_id, "listed": [order.order_id for order in orders]}
+    order_ids = [order.order_id for order in orders]
+    known = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "order_ids": order_ids}
     return Query(_KNOWN, known, lambda answer: {row.upstream_order_id: row for row in answer.rows})
 
 
 def _changed_since(tenant_id: UUID, upstream_key_id: UUID, moment: datetime) -> Query[set[UUID]]:
-    given = {"tenant": tenant_id, "account": upstream_key_id, "moment": moment}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "moment": moment}
     return Query(_CHANGED, given, lambda answer: {row.id for row in answer.rows})
 
 

@@ -13,11 +13,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
-from app.database.pipeline import Query, Statement, constant, run
+from app.database.pipeline import Query, run
 from app.kinds.kind import Stranger
 from app.kinds.registry import SPENDING, kind_of
 from app.operations import ledger, lookup
@@ -25,20 +24,16 @@ from app.operations.operation import Operation
 from app.operations.states import State
 from app.rentals import importing, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
-from app.rentals.models import upstream_orders
 from app.settlement import outcomes
 from app.settlement.matching import fitting, shows_effect
 from app.upstream.rows import Listing
 from app.upstream.wire import Order, PurchasedOrder
 
-_NOBODYS = Statement(
-    sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.first_seen_at).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        upstream_orders.c.rental_id.is_(None),
-        upstream_orders.c.status == constant("listed"),
-    )
-)
+_NOBODYS = """
+    select upstream_order_id, first_seen_at from upstream_orders
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and rental_id is null and status = 'listed'
+"""
 
 LONGEST_GAP, GAP_OF_INTERVALS = 120.0, 2.0
 """Seconds between two looks, and intervals between them, that still count as time in which the list could be
@@ -169,7 +164,7 @@ def _without(strangers: Sequence[Stranger], orders: Sequence[Order]) -> list[Str
 async def _strangers(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]
 ) -> list[Stranger]:
-    given = {"tenant": tenant_id, "account": upstream_key_id}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id}
     seen = await run(connection, Query(_NOBODYS, given, lambda answer: dict(answer.rows)))
     return [Stranger(order, seen[order.order_id]) for order in orders if order.order_id in seen]
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
-import sqlalchemy as sa
 import structlog
 
 from app.accounts import schedule
@@ -17,7 +16,7 @@ from app.accounts.health import LIST
 from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
-from app.database.pipeline import Query, Statement, run_together
+from app.database.pipeline import Query, run_together
 from app.errors import (
     RentgateError,
     UpstreamBadResponse,
@@ -51,7 +50,7 @@ UNREADABLE = (UpstreamBadResponse, UpstreamRefusedError)
 
 log = structlog.get_logger(__name__)
 
-_CLOCK = Statement(sa.select(sa.func.clock_timestamp().label("now")))
+_CLOCK = "select clock_timestamp() as now"
 
 
 class Lost(Exception):
