@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from app import migrate
 from app.database.embedded import EmbeddedPostgres
-from app.wiring import DatabaseUrls
+from app.migrate import DatabaseUrls
 
 MakeDatabase = Callable[[], DatabaseUrls]
 

@@ -150,15 +150,11 @@ class EmbeddedPostgres:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
+            *(() if self._durable else ("--no-sync",)),
         ]
-        if not self._durable:
-            arguments.append("--no-sync")
         try:
             done = subprocess.run(  # noqa: S603
-                [_binary("initdb"), *arguments],
-                check=False,
-                capture_output=True,
-                **_as_user(owner),
+                [_binary("initdb"), *arguments], check=False, capture_output=True, **_as_user(owner)
             )
         finally:
             pwfile.unlink(missing_ok=True)

@@ -68,42 +68,39 @@ async def settle_from_list(
     for operation in await lookup.of_account(
         connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN
     ):
-        under_way = operation.state is State.SENT
-        if under_way or operation.sent_at is None or operation.sent_at >= looked_from:
+        possible = fitting(operation, listed, strangers)
+        fits = [order for orders in possible for order in orders]
+        if operation.state is State.SENT or operation.sent_at is None or operation.sent_at >= looked_from:
             # Its answer is still to come, or the list may be older than the call. What it may have made is
             # nobody else's meanwhile.
-            strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
-            continue
-        possible = fitting(operation, listed, strangers)
-        if kind_of(operation).by_absence and operation.order.id not in listed:
-            if not orders.complete:
-                continue
-            # Gone from one list is not gone yet: as with any order, several have to agree.
-            closed = await repository.is_closed(
-                connection, tenant_id, upstream_key_id, operation.order.id, LOOKS_TO_CLOSE
-            )
-            if closed:
-                settled.append(await outcomes.made(connection, operation, ()))
+            strangers = _without(strangers, fits)
+        elif kind_of(operation).by_absence and operation.order.id not in listed:
+            if orders.complete:
+                settled.append(await _gone(connection, operation))
         elif len(possible) == 1:
-            settled.append(await outcomes.made(connection, operation, _bought(possible[0])))
-            strangers = _without(strangers, possible[0])
+            settled.append(await outcomes.made(connection, operation, _bought(fits)))
+            strangers = _without(strangers, fits)
         elif possible:
-            fits = [order for orders in possible for order in orders]
             await outcomes.to_review(connection, operation, [_candidate(order) for order in fits])
             strangers = _without(strangers, fits)
         elif orders.complete and shows_effect(operation, listed, strangers):
+            gap = max(LONGEST_GAP, GAP_OF_INTERVALS * interval)
             settled.append(
-                await _absent(
-                    connection,
-                    operation,
-                    looked_from,
-                    reconcile_seconds,
-                    longest_gap=max(LONGEST_GAP, GAP_OF_INTERVALS * interval),
-                )
+                await _absent(connection, operation, looked_from, reconcile_seconds, longest_gap=gap)
             )
     settled += await _join_late_orders(connection, tenant_id, upstream_key_id, listed, strangers)
     await _import_strangers(connection, tenant_id, upstream_key_id, listed)
     return [operation for operation in settled if operation is not None]
+
+
+async def _gone(connection: AsyncConnection, operation: Operation) -> Operation | None:
+    """Settle what the absence of its order proves. Gone from one list is not gone yet: as with any order,
+    several have to agree.
+    """
+    closed = await repository.is_closed(
+        connection, operation.tenant_id, operation.upstream_key_id, operation.order.id, LOOKS_TO_CLOSE
+    )
+    return await outcomes.made(connection, operation, ()) if closed else None
 
 
 async def _join_late_orders(

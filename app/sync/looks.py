@@ -234,7 +234,7 @@ class Looker:
         """Learn from the database what waits for this look; returns its time."""
         account = watch.account
         if not for_caller:
-            await self._calls.make_ready(account.tenant_id, account.upstream_key_id)
+            await self._calls.keys.make_ready(account.tenant_id, account.upstream_key_id)
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
             now, unknown = await run_together(
@@ -266,7 +266,7 @@ class Looker:
                 interval=self.intervals.busy,
             )
             if watch.failures:
-                await self._calls.accept(connection, account)
+                await self._calls.keys.accept(connection, background(tenant_id), key_id)
                 await schedule.note_failures(
                     connection, tenant_id, key_id, lease.holder, failures=0, error_code=None
                 )

@@ -19,8 +19,8 @@ from app import migrate
 from app.database import PLATFORM, Access, Database, Role
 from app.database.embedded import EmbeddedPostgres
 from app.errors import DatabaseUnavailable, NotFound
+from app.migrate import DatabaseUrls
 from app.tenants import service as tenants
-from app.wiring import DatabaseUrls
 
 ANYBODY = Access(Role.APP)
 

@@ -22,12 +22,11 @@ from app import migrate
 from app.database import Access, Database
 from app.kinds.registry import KindName
 from app.messages import repository as messages
-from app.migrate import MigrationRefused
+from app.migrate import DatabaseUrls, MigrationRefused
 from app.models import metadata
 from app.operations import lookup
 from app.operations.states import State
 from app.rentals import views
-from app.wiring import DatabaseUrls
 from tests.conftest import PROJECT, superuser_of
 from tests.integration import first_schema
 

@@ -19,7 +19,7 @@ from app.rentals import repository, views
 from app.rentals.views import RentalFilter
 from app.sandbox.shop import COUNTRIES
 from app.settlement import outcomes
-from app.sync.orphans import adopt_orphans
+from app.settlement.recovery import adopt_orphans
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import history, look_until_settled, operations, rental
 

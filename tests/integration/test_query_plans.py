@@ -39,7 +39,7 @@ from app.rentals import views
 from app.rentals.auto_prolong import Plan
 from app.rentals.service import Change
 from app.rentals.views import RentalFilter
-from app.sync.orphans import adopt_orphans
+from app.settlement.recovery import adopt_orphans
 from app.sync.watching import NOTE_SECONDS
 from app.tenants import service as tenants
 from app.values import Period, PeriodUnit
