@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -115,18 +114,6 @@ async def order_ids_of_number(
         upstream_orders.c.phone_number == phone_number,
     )
     return sorted(await connection.scalars(query))
-
-
-async def changed_since(
-    connection: AsyncConnection, tenant_id: UUID, ids: Collection[UUID], moment: datetime
-) -> set[UUID]:
-    """Which of these rentals were changed since a moment."""
-    if not ids:
-        return set()
-    query = sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == tenant_id, rentals.c.id.in_(ids), rentals.c.changed_at >= moment
-    )
-    return set(await connection.scalars(query))
 
 
 async def living_rental(
