@@ -14,8 +14,8 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
-from app.wiring import DatabaseUrls
+from app.database.embedded import EmbeddedPostgres
+from app.migrate import DatabaseUrls
 
 MakeDatabase = Callable[[], DatabaseUrls]
 

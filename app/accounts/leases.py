@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks, workers
 from app.accounts.refresh_requests import is_requested
-from app.accounts.schedule import free, watched
+from app.accounts.schedule import free, of_key, watched
+from app.database import NOW
 from app.vault.models import upstream_keys
 
 
@@ -65,15 +66,15 @@ _IS_REQUESTED = is_requested(account_looks, account_looks.c.upstream_key_id)
 
 async def live(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime:
     """Say that a new worker lives, for so long; returns the database's time."""
-    statement = insert(workers).values(id=worker_id, alive_until=_now() + timedelta(seconds=seconds))
-    now: datetime = (await connection.execute(statement.returning(_now()))).scalar_one()
+    statement = insert(workers).values(id=worker_id, alive_until=NOW + timedelta(seconds=seconds))
+    now: datetime = (await connection.execute(statement.returning(NOW))).scalar_one()
     return now
 
 
 async def live_on(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime | None:
     """Say that a worker still lives; returns the database's time, or None if it was buried meanwhile."""
     statement = workers.update().where(workers.c.id == worker_id)
-    renewed = statement.values(alive_until=_now() + timedelta(seconds=seconds)).returning(_now())
+    renewed = statement.values(alive_until=NOW + timedelta(seconds=seconds)).returning(NOW)
     now: datetime | None = await connection.scalar(renewed)
     return now
 
@@ -83,7 +84,7 @@ async def bury(connection: AsyncConnection, *worker_ids: UUID) -> None:
 
     An account that somebody works on just now is freed when it is tried again.
     """
-    dead = sa.or_(workers.c.alive_until < _now(), workers.c.id.in_(worker_ids))
+    dead = sa.or_(workers.c.alive_until < NOW, workers.c.id.in_(worker_ids))
     ids = (await connection.scalars(sa.select(workers.c.id).where(dead))).all()
     if not ids:
         return
@@ -120,7 +121,7 @@ async def _free(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> N
             account_looks.c.tenant_id == free_ones.c.tenant_id,
             account_looks.c.upstream_key_id == free_ones.c.upstream_key_id,
         )
-        .values(holder=None, due_at=sa.func.greatest(account_looks.c.next_at, _now()), at_once=False)
+        .values(holder=None, due_at=sa.func.greatest(account_looks.c.next_at, NOW), at_once=False)
     )
 
 
@@ -138,7 +139,7 @@ async def fair_share(connection: AsyncConnection) -> int:
     living = (
         sa.select(sa.func.greatest(sa.func.count(), 1))
         .select_from(workers)
-        .where(workers.c.alive_until >= _now())
+        .where(workers.c.alive_until >= NOW)
         .scalar_subquery()
     )
     return int(await connection.scalar(sa.select(sa.func.ceil(looked_at / living.cast(sa.Double)))) or 0)
@@ -148,9 +149,9 @@ async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list
     """Take accounts that are due and that nobody has, the longest due first."""
     due = (
         sa.select(account_looks.c.tenant_id, account_looks.c.upstream_key_id, account_looks.c.due_at)
-        .join(upstream_keys, _of_key())
+        .join(upstream_keys, of_key(account_looks))
         .where(
-            account_looks.c.due_at <= _now(),
+            account_looks.c.due_at <= NOW,
             free(),
             upstream_keys.c.deleted_at.is_(None),
             sa.or_(watched(), _IS_REQUESTED),
@@ -166,12 +167,12 @@ async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list
             account_looks.c.tenant_id == due.c.tenant_id,
             account_looks.c.upstream_key_id == due.c.upstream_key_id,
         )
-        .values(holder=worker_id, due_at=None, at_once=False, next_at=_now())
+        .values(holder=worker_id, due_at=None, at_once=False, next_at=NOW)
         .returning(
             account_looks.c.tenant_id,
             account_looks.c.upstream_key_id,
             account_looks.c.failures,
-            sa.func.extract("epoch", _now() - due.c.due_at).cast(sa.Double),
+            sa.func.extract("epoch", NOW - due.c.due_at).cast(sa.Double),
             _IS_REQUESTED,
         )
     )
@@ -187,7 +188,7 @@ async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
             account_looks.c.at_once,
             _IS_REQUESTED.label("requested"),
         )
-        .where(account_looks.c.holder == worker_id, account_looks.c.due_at <= _now())
+        .where(account_looks.c.holder == worker_id, account_looks.c.due_at <= NOW)
         .with_for_update(skip_locked=True)
     )
     found = (await connection.execute(news)).all()
@@ -254,14 +255,3 @@ async def _stand(
         ]
         given = {"standings": rows, "worker": worker_id, "given_back": given_back}
         await connection.execute(_STAND, given)
-
-
-def _of_key() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_looks.c.tenant_id,
-        upstream_keys.c.id == account_looks.c.upstream_key_id,
-    )
-
-
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances, account_looks, workers
+from app.database import NOW, seconds, this_account
+from app.database.pipeline import Query, run
 from app.events.notifications import CHANNEL, TOLD, notify
-from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
+
+_this = partial(this_account, account_looks)
 
 READ_WHOLE_AGAIN = timedelta(days=30)
 """After how long an archive is read whole again, though only its news are looked for in between."""
@@ -35,22 +39,10 @@ class LookState:
     seconds_since_look: float | None
 
 
-_LOCK = Statement(
-    sa.text("""
-        select case when holder is not null then pg_notify(:channel, upstream_key_id::text) end
-        from account_looks where tenant_id = :tenant and upstream_key_id = :account for update
-    """).bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
-)
-
-_HELD = Statement(
-    sa.select(account_looks.c.holder)
-    .where(
-        account_looks.c.tenant_id == sa.bindparam("tenant"),
-        account_looks.c.upstream_key_id == sa.bindparam("account"),
-        account_looks.c.holder == sa.bindparam("holder"),
-    )
-    .with_for_update()
-)
+_LOCK = """
+    select case when holder is not null then pg_notify(%(channel)s, upstream_key_id::text) end
+    from account_looks where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s for update
+"""
 
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -65,7 +57,7 @@ async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UU
     out about them is written one after the other, never into each other. The worker that has the account
     hears of it, since what it remembers may not be true any more.
     """
-    given = {"tenant": tenant_id, "account": upstream_key_id, "channel": CHANNEL}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "channel": CHANNEL}
     await run(connection, Query(_LOCK, given, lambda _: None))
 
 
@@ -74,7 +66,7 @@ async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
-        .values(due_at=_now(), next_at=_now(), at_once=True)
+        .values(due_at=NOW, next_at=NOW, at_once=True)
     )
     notify(connection, upstream_key_id, TOLD)
 
@@ -83,8 +75,8 @@ async def want(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, seconds: float, interval: float
 ) -> None:
     """Note that somebody waits for news of an account for so long; it is looked at every `interval` then."""
-    until = _now() + timedelta(seconds=seconds)
-    soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), _now())
+    until = NOW + timedelta(seconds=seconds)
+    soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), NOW)
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
@@ -102,16 +94,21 @@ async def poll_soon(connection: AsyncConnection, tenant_id: UUID, upstream_key_i
     row = account_looks.c
     await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), sa.or_(row.due_at.is_(None), row.due_at > _now()))
-        .values(due_at=_now())
+        .where(
+            *_this(tenant_id, upstream_key_id),
+            sa.or_(row.due_at.is_(None), row.due_at > NOW),
+        )
+        .values(due_at=NOW)
     )
     notify(connection, upstream_key_id, TOLD)
 
 
 async def holds(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> bool:
     """Whether the account is still this holder's; locks it until the transaction ends."""
-    given = {"tenant": tenant_id, "account": upstream_key_id, "holder": holder}
-    return await run(connection, Query(_HELD, given, lambda answer: answer.row is not None))
+    held = sa.select(account_looks.c.holder).where(
+        *_this(tenant_id, upstream_key_id), account_looks.c.holder == holder
+    )
+    return (await connection.execute(held.with_for_update())).one_or_none() is not None
 
 
 async def note_failures(
@@ -137,10 +134,10 @@ async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_ke
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
         .values(
-            due_at=_now(),
-            next_at=_now(),
+            due_at=NOW,
+            next_at=NOW,
             at_once=True,
-            archive_due_at=_now(),
+            archive_due_at=NOW,
             archive_skip=0,
             archive_incomplete=False,
             archive_read_at=None,
@@ -172,14 +169,14 @@ async def archive_place(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID
 ) -> ArchivePlace | None:
     """Where reading an account's archive goes on; None if it isn't due."""
-    read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
+    read_whole = sa.func.coalesce(account_looks.c.archive_read_at > NOW - READ_WHOLE_AGAIN, sa.false())
     query = sa.select(
         account_looks.c.archive_skip,
         read_whole,
         account_looks.c.archive_rows,
         account_looks.c.archive_due_at,
         account_looks.c.archive_incomplete,
-    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now())
+    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= NOW)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else ArchivePlace(*row)
 
@@ -198,7 +195,10 @@ async def note_archive(
     """
     result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
+        .where(
+            *_this(tenant_id, upstream_key_id),
+            account_looks.c.archive_due_at == place.due_at,
+        )
         .values(archive_skip=skip, archive_incomplete=not complete)
     )
     return bool(result.rowcount)
@@ -219,13 +219,16 @@ async def note_archive_read(
     """
     result = await connection.execute(
         account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
+        .where(
+            *_this(tenant_id, upstream_key_id),
+            account_looks.c.archive_due_at == place.due_at,
+        )
         .values(
             archive_skip=0,
             archive_incomplete=False,
             archive_rows=rows,
-            archive_due_at=_now() + timedelta(seconds=next_in),
-            archive_read_at=_now() if whole else account_looks.c.archive_read_at,
+            archive_due_at=NOW + timedelta(seconds=next_in),
+            archive_read_at=NOW if whole else account_looks.c.archive_read_at,
         )
     )
     return bool(result.rowcount)
@@ -241,22 +244,21 @@ async def state(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: U
 async def note_seen(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Note that an account's orders were seen, by somebody other than the worker."""
     await connection.execute(
-        account_looks.update().where(*_this(tenant_id, upstream_key_id)).values(looked_at=_now())
+        account_looks.update().where(*_this(tenant_id, upstream_key_id)).values(looked_at=NOW)
     )
-
-
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()
-
-
-def _ago(moment: sa.ColumnElement[datetime | None]) -> sa.ColumnElement[float]:
-    return sa.func.extract("epoch", _now() - moment).cast(sa.Double)
 
 
 def free() -> sa.ColumnElement[bool]:
     """Whether no living worker has an account, in a query of `account_looks`."""
-    lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > _now())
+    lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > NOW)
     return sa.or_(account_looks.c.holder.is_(None), ~lives)
+
+
+def of_key(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Joins an account's row in a table and its key."""
+    return sa.and_(
+        upstream_keys.c.tenant_id == table.c.tenant_id, upstream_keys.c.id == table.c.upstream_key_id
+    )
 
 
 def watched() -> sa.ColumnElement[bool]:
@@ -266,13 +268,9 @@ def watched() -> sa.ColumnElement[bool]:
     return sa.or_(upstream_keys.c.status == ACTIVE, upstream_keys.c.reference.is_not(None))
 
 
-def _this(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    return account_looks.c.tenant_id == tenant_id, account_looks.c.upstream_key_id == upstream_key_id
-
-
 _STATE = (
     account_looks.c.looked_at,
     account_looks.c.failures,
     account_looks.c.error_code,
-    _ago(account_looks.c.looked_at),
+    seconds(NOW - account_looks.c.looked_at),
 )

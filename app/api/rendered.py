@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from app.cache import BoundedCache
 from app.errors import FieldError, InvalidRequest
 from app.events.notifications import Notifications
 
@@ -54,7 +54,7 @@ class RenderedAnswers:
     def __init__(self, notifications: Notifications) -> None:
         """Drop answers by what these notifications tell."""
         self._notifications = notifications
-        self._kept: OrderedDict[UUID, dict[tuple[UUID, str], Rendered]] = OrderedDict()
+        self._kept: BoundedCache[UUID, BoundedCache[tuple[UUID, str], Rendered]] = BoundedCache(KEPT_RENTALS)
         notifications.tell(self._drop)
 
     async def answer(
@@ -82,7 +82,7 @@ class RenderedAnswers:
             message = f"This has to be at most {LONGEST_CONDITION} characters."
             raise InvalidRequest(fields=(FieldError(f"header.{CONDITION}", message),))
         place = (tenant_id, asked)
-        known = self._kept.get(rental_id, {}).get(place)
+        known = self._known(rental_id, place)
         if known is not None and time.monotonic() < known.until:
             self._repeat(request, rental_id, place, known, resource)
             return known.to(request)
@@ -100,17 +100,13 @@ class RenderedAnswers:
         """Keep an answer. If it isn't the very one that was given last, the rental's others may tell less
         than it does, though nothing was announced yet: who has seen it is given none of them.
         """
-        kept = self._kept.setdefault(rental_id, {})
+        kept = self._kept.pop(rental_id, None) or BoundedCache(KEPT_OF_A_RENTAL)
         before = kept.pop(place, None)
         if before is None or before.etag != fresh.etag:
-            for other, answer in kept.items():
+            for other, answer in list(kept.items()):
                 kept[other] = replace(answer, until=0.0)
-        while len(kept) >= KEPT_OF_A_RENTAL:
-            del kept[next(iter(kept))]
         kept[place] = fresh
-        self._kept.move_to_end(rental_id)
-        while len(self._kept) > KEPT_RENTALS:
-            self._kept.popitem(last=False)
+        self._kept[rental_id] = kept
 
     def _repeat(
         self,
@@ -130,10 +126,12 @@ class RenderedAnswers:
             known.body,
             known.etag,
             resource,
-            is_kept=lambda: (
-                self._kept.get(rental_id, {}).get(place) is known and time.monotonic() < known.until
-            ),
+            is_kept=lambda: self._known(rental_id, place) is known and time.monotonic() < known.until,
         )
+
+    def _known(self, rental_id: UUID, place: tuple[UUID, str]) -> Rendered | None:
+        kept = self._kept.get(rental_id)
+        return None if kept is None else kept.get(place)
 
     def _drop(self, rental_id: UUID | None) -> None:
         """Forget what is kept of a rental, or with None all."""

@@ -46,11 +46,11 @@ from app.errors import (
 )
 from app.kinds import create
 from app.kinds.purchases import Purchase
-from app.rentals import repository
+from app.rentals import views
 from app.rentals.auto_prolong import Plan
-from app.rentals.repository import RentalFilter
 from app.rentals.schemas import Rental, RentalStatus
 from app.rentals.service import KEEP, Change, Keep
+from app.rentals.views import RentalFilter
 from app.tenants.scopes import Scope
 from app.values import PeriodUnit, iso_country
 
@@ -190,7 +190,7 @@ async def list_rentals(
     )
     before = after_id(CURSOR, cursor)
     async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        found = await repository.listed(connection, caller.tenant_id, wanted, limit=limit + 1, before=before)
+        found = await views.listed(connection, caller.tenant_id, wanted, limit=limit + 1, before=before)
     services.notifications.note(*(rental.id for rental in found[:limit]))
     services.metrics.read("rentals", looked=False)
     return RentalList(

@@ -8,7 +8,6 @@ counted or traced that this doesn't count.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from starlette.types import Scope
 
 from app.api.throttle import Throttle
+from app.cache import BoundedCache
 from app.telemetry import Metrics, traces
 from app.tenants.recognition import Holder, Recognition
 
@@ -56,7 +56,7 @@ class Repeats:
         self._recognition = recognition
         self._throttle = throttle
         self._metrics = metrics
-        self._kept: OrderedDict[Place, Repeat] = OrderedDict()
+        self._kept: BoundedCache[Place, Repeat] = BoundedCache(KEPT_REQUESTS)
 
     def keep(
         self,
@@ -78,9 +78,6 @@ class Repeats:
         route = scope["route"].path_format
         count, unchanged = (self._metrics.repeated_read(route, status, resource) for status in (200, 304))
         self._kept[place] = Repeat(holder, route, body, etag.encode(), is_kept, count, unchanged)
-        self._kept.move_to_end(place)
-        while len(self._kept) > KEPT_REQUESTS:
-            self._kept.popitem(last=False)
 
     def find(self, scope: Scope) -> tuple[Repeat, bool] | None:
         """The answer to a request, and whether its caller has it already; None if it goes the long way."""

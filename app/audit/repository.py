@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import WORKER_ACTOR, Caller
 from app.audit.models import audit_logs, upstream_usage
-from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 
 SUCCEEDED = "succeeded"
 
@@ -50,8 +50,8 @@ class Entry:
     details: Mapping[str, Any] | None = None
 
 
-_INSERT = ClosingWrite(
-    Rank.AUDIT,
+_INSERT = DeferredWrite(
+    LockOrder.AUDIT,
     """
     with entries as (
         select * from jsonb_to_recordset(%(entries)s)

@@ -16,12 +16,13 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.cli.terminal import complain, out
 from app.database import PLATFORM, Access
+from app.migrate import database_urls
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.tenants import service as tenants
 from app.tenants.scopes import Scope
 from app.values import amount_text
-from app.wiring import Services, database_urls, services
+from app.wiring import Services, services
 
 T = TypeVar("T")
 SHELL = "shell"

@@ -22,9 +22,10 @@ from app.cli.terminal import complain, out
 from app.database import PLATFORM, Access, Database
 from app.errors import RentgateError
 from app.idempotency.repository import NO_TENANT
+from app.migrate import database_urls
 from app.settings import Settings
 from app.tenants import service as tenants
-from app.wiring import Services, database_urls
+from app.wiring import Services
 
 
 class PruningRefused(RentgateError):

@@ -19,8 +19,8 @@ from pydantic import SecretStr
 
 from app.cli.servers import Server, bound, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
+from app.database.embedded import EmbeddedPostgres
 from app.main import create_app
-from app.postgres import EmbeddedPostgres
 from app.sandbox import SandboxOptions, create_sandbox
 from app.settings import Settings
 from app.telemetry import configure_logging

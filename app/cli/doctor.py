@@ -16,10 +16,10 @@ from app.api.windows import Windows
 from app.cli.terminal import out
 from app.database import WORKER, Access, Role
 from app.errors import DatabaseUnavailable, NotReady, RentgateError, UpstreamBadResponse
-from app.migrate import MigrationRefused, mismatch
+from app.migrate import MigrationRefused, database_urls, mismatch
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.wiring import Services, database_urls, services, token_issuer
+from app.wiring import Services, services, token_issuer
 
 
 def doctor() -> None:

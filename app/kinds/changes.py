@@ -127,7 +127,7 @@ class Changes:
         tenant = Access.tenant(caller.tenant_id)
         async with self.database.transaction(tenant) as connection:
             key_id = await repository.upstream_key_of(connection, caller.tenant_id, rental_id)
-        await self.calls.make_ready(caller.tenant_id, key_id)
+        await self.calls.keys.make_ready(caller.tenant_id, key_id)
         async with self.database.transaction(tenant) as connection:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
             if rental.pending_operation_id is not None:

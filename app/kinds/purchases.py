@@ -105,7 +105,7 @@ class Purchases:
             if chosen.id != key_id:
                 raise _AnotherAccountError
 
-        await self.changes.calls.make_ready(caller.tenant_id, key_id)
+        await self.changes.calls.keys.make_ready(caller.tenant_id, key_id)
         async with self.changes.database.transaction(Access.tenant(caller.tenant_id)) as connection:
             operation = await ledger.commit_intent(
                 connection,

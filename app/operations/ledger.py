@@ -9,19 +9,19 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.database import new_id
+from app.database import NOW, new_id, this_account
+from app.database.pipeline import Query, run, run_together
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
-from app.operations.operation import COLUMNS, Kind, Operation, error_record, from_row
+from app.operations.operation import COLUMN_NAMES, COLUMNS, Kind, Operation, error_record, from_row
 from app.operations.states import State, origins
-from app.queries import Answer, Query, Statement, run, run_together
 
 ATTENDED_SECONDS = 15.0
 """How long a queued operation counts as attended after its process was last heard of."""
@@ -30,43 +30,32 @@ NEXT_STEP_SECONDS = 3.0
 """How long the process that did a step has to begin with the next, before another one does."""
 
 
-_NOW = sa.func.clock_timestamp()
-_THIS = (
-    operations.c.tenant_id == sa.bindparam("of_tenant"),
-    operations.c.id == sa.bindparam("operation"),
-    operations.c.step == sa.bindparam("at_step"),
-)
-_INTEND = Statement(
-    operations.insert()
-    .values(state=State.QUEUED, attended_until=_NOW + timedelta(seconds=ATTENDED_SECONDS))
-    .returning(*COLUMNS),
-    columns=(
-        *("tenant_id", "id", "kind", "upstream_key_id", "rental_id"),
-        *("request", "price", "actor", "request_id"),
-    ),
-)
-
-_MARK_SENT = Statement(
-    operations.update()
-    .where(*_THIS, operations.c.state == State.QUEUED, operations.c.attended_until > _NOW)
-    .values(state=State.SENT, sent_at=_NOW, attended_until=_NOW + sa.bindparam("lasts", type_=sa.Interval))
-)
-
-_SETTLE = {
-    state: Statement(
-        operations.update()
-        .where(*_THIS, operations.c.state == sa.any_(sa.literal(sorted(origins(state)), ARRAY(sa.Text))))
-        .values(
-            state=sa.bindparam("into"),
-            error=sa.bindparam("why"),
-            candidates=sa.bindparam("fitting"),
-            settled_at=_NOW if state in (State.SUCCEEDED, State.FAILED) else None,
-            attended_until=_NOW,
-        )
-        .returning(*COLUMNS)
+_INTEND = f"""
+    insert into operations (
+        tenant_id, id, kind, upstream_key_id, rental_id, request, price, actor, request_id,
+        state, attended_until
+    ) values (
+        %(tenant_id)s, %(id)s, %(kind)s, %(upstream_key_id)s, %(rental_id)s, %(request)s, %(price)s,
+        %(actor)s, %(request_id)s, 'queued', clock_timestamp() + make_interval(secs => {ATTENDED_SECONDS})
     )
-    for state in State
-}
+    returning {COLUMN_NAMES}
+"""  # noqa: S608 - put together of our own words
+
+_THIS_STEP = "tenant_id = %(tenant_id)s and id = %(operation_id)s and step = %(step)s"
+
+_MARK_SENT = f"""
+    update operations
+    set state = 'sent', sent_at = clock_timestamp(), attended_until = clock_timestamp() + %(lasts)s
+    where {_THIS_STEP} and state = 'queued' and attended_until > clock_timestamp()
+"""  # noqa: S608 - put together of our own words
+
+_SETTLE = f"""
+    update operations
+    set state = %(state)s, error = %(error)s, candidates = %(candidates)s,
+        settled_at = case when %(is_settled)s then clock_timestamp() end, attended_until = clock_timestamp()
+    where {_THIS_STEP} and state = any(%(origins)s)
+    returning {COLUMN_NAMES}
+"""  # noqa: S608 - put together of our own words
 
 
 async def commit_intent(
@@ -98,7 +87,7 @@ async def commit_intent(
         "kind": kind.name,
         "upstream_key_id": upstream_key_id,
         "rental_id": rental_id,
-        "request": dict(request),
+        "request": Jsonb(dict(request)),
         "price": price,
         "actor": caller.actor,
         "request_id": caller.request_id,
@@ -128,14 +117,14 @@ async def attend(connection: AsyncConnection, operation: Operation, seconds: flo
     result = await connection.execute(
         operations.update()
         .where(*_this(operation), operations.c.state == State.QUEUED)
-        .values(attended_until=sa.func.clock_timestamp() + timedelta(seconds=seconds + ATTENDED_SECONDS))
+        .values(attended_until=NOW + timedelta(seconds=seconds + ATTENDED_SECONDS))
     )
     return bool(result.rowcount)
 
 
 def marking_sent(operation: Operation, seconds: float) -> Query[bool]:
     """Note that the call is about to be made and ends within `seconds`; False if it may not be made."""
-    values = _named(operation) | {"lasts": timedelta(seconds=seconds)}
+    values = _this_step(operation) | {"lasts": timedelta(seconds=seconds)}
     return Query(_MARK_SENT, values, lambda answer: bool(answer.count))
 
 
@@ -154,12 +143,14 @@ async def settle(
     """
     settled = state in (State.SUCCEEDED, State.FAILED)
     outcome = {
-        "into": state,
-        "why": None if error is None else error_record(error),
-        "fitting": None if candidates is None else list(candidates),
+        "state": state,
+        "error": None if error is None else Jsonb(error_record(error)),
+        "candidates": None if candidates is None else Jsonb(list(candidates)),
+        "is_settled": settled,
+        "origins": sorted(origins(state)),
     }
-    settling = Query(_SETTLE[state], _named(operation) | outcome, _reached)
-    reached = await run(connection, settling)
+    settling = Query(_SETTLE, _this_step(operation) | outcome, lambda answer: answer.row)
+    reached = _reached(await run(connection, settling))
     if reached is None:
         return None
     if settled:
@@ -207,7 +198,7 @@ async def advance_in_review(connection: AsyncConnection, operation: Operation) -
             .returning(*COLUMNS)
         )
     ).one_or_none()
-    return None if row is None else from_row(row)
+    return _reached(row)
 
 
 async def postpone(
@@ -231,13 +222,13 @@ async def _requeue(
             .where(*_this(operation), operations.c.step == operation.step, operations.c.state.in_(states))
             .values(
                 state=State.QUEUED,
-                attended_until=sa.func.clock_timestamp() + timedelta(seconds=seconds),
+                attended_until=NOW + timedelta(seconds=seconds),
                 **values,
             )
             .returning(*COLUMNS)
         )
     ).one_or_none()
-    return None if row is None else from_row(row)
+    return _reached(row)
 
 
 async def keep_unexplained(connection: AsyncConnection, operation: Operation, said: UpstreamRefusal) -> None:
@@ -255,7 +246,7 @@ async def mark_answered(connection: AsyncConnection, operation: Operation) -> Op
         await connection.execute(
             operations.update()
             .where(*_this(operation))
-            .values(answered_at=sa.func.coalesce(operations.c.answered_at, sa.func.clock_timestamp()))
+            .values(answered_at=sa.func.coalesce(operations.c.answered_at, NOW))
             .returning(*COLUMNS)
         )
     ).one()
@@ -269,7 +260,7 @@ async def count_absence(connection: AsyncConnection, operation: Operation, secon
         .where(*_this(operation))
         .values(
             absent_seconds=operations.c.absent_seconds + seconds,
-            absent_seen_at=sa.func.clock_timestamp(),
+            absent_seen_at=NOW,
         )
     )
 
@@ -278,21 +269,17 @@ async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upst
     """The list could not be read: the time until it can be again is no absence."""
     await connection.execute(
         operations.update()
-        .where(
-            operations.c.tenant_id == tenant_id,
-            operations.c.upstream_key_id == upstream_key_id,
-            operations.c.state == State.UNKNOWN,
-        )
+        .where(*this_account(operations, tenant_id, upstream_key_id), operations.c.state == State.UNKNOWN)
         .values(absent_seen_at=None)
     )
 
 
-def _reached(answer: Answer) -> Operation | None:
-    return None if answer.row is None else from_row(answer.row)
+def _reached(row: Any) -> Operation | None:
+    return None if row is None else from_row(row)
 
 
-def _named(operation: Operation) -> dict[str, Any]:
-    return {"of_tenant": operation.tenant_id, "operation": operation.id, "at_step": operation.step}
+def _this_step(operation: Operation) -> dict[str, Any]:
+    return {"tenant_id": operation.tenant_id, "operation_id": operation.id, "step": operation.step}
 
 
 def _this(operation: Operation) -> tuple[sa.ColumnElement[bool], ...]:

@@ -114,13 +114,8 @@ class UpstreamClient:
         send_by: float | None = None,
     ) -> tuple[wire.PurchasedOrder, ...]:
         """Rent a number. Spends."""
-        return await self._call(
-            "create",
-            {"country": country, "service": service, "provider": operator, **_duration(period)},
-            lambda data, findings: account_answers.purchased(data, findings, country),
-            api_key=api_key,
-            send_by=send_by,
-        )
+        parameters = {"service": service, "provider": operator, **_place(country, period)}
+        return await self._call("create", parameters, _purchased(country), api_key=api_key, send_by=send_by)
 
     async def create_multi(
         self,
@@ -133,12 +128,9 @@ class UpstreamClient:
         send_by: float | None = None,
     ) -> tuple[wire.PurchasedOrder, ...]:
         """Rent one number for several services. Spends."""
+        parameters = {"services": ",".join(services), "provider": operator, **_place(country, period)}
         return await self._call(
-            "create_multi",
-            {"country": country, "services": ",".join(services), "provider": operator, **_duration(period)},
-            lambda data, findings: account_answers.purchased(data, findings, country),
-            api_key=api_key,
-            send_by=send_by,
+            "create_multi", parameters, _purchased(country), api_key=api_key, send_by=send_by
         )
 
     async def orders(self, api_key: str) -> Listing[wire.Order]:
@@ -163,13 +155,8 @@ class UpstreamClient:
         self, api_key: str, *, order_id: str, period: Period, send_by: float | None = None
     ) -> None:
         """Prolong an order by weeks or months. Spends."""
-        await self._call(
-            "prolong",
-            {"id": order_id, **_duration(period)},
-            _done(order_id),
-            api_key=api_key,
-            send_by=send_by,
-        )
+        parameters = {"id": order_id, **_duration(period)}
+        await self._call("prolong", parameters, _done(order_id), api_key=api_key, send_by=send_by)
 
     async def prolong_max(
         self, api_key: str, *, order_id: str, days: int, send_by: float | None = None
@@ -199,13 +186,8 @@ class UpstreamClient:
             "pnumber": phone_number.removeprefix("+"),
             "rent_days": None if days is None else str(days),
         }
-        return await self._call(
-            "add_service_to_order",
-            parameters,
-            account_answers.added_order,
-            api_key=api_key,
-            send_by=send_by,
-        )
+        method, read = "add_service_to_order", account_answers.added_order
+        return await self._call(method, parameters, read, api_key=api_key, send_by=send_by)
 
     async def delete(self, api_key: str, *, order_id: str, send_by: float | None = None) -> None:
         """Give an order up."""
@@ -280,7 +262,9 @@ class UpstreamClient:
             findings.put_aside_answer()
             self._observe(findings)
             said = UpstreamRefusal(method, cleaned(str(error), api_key))
-            outcome, failure = Outcome.UNKNOWN, _unreadable(said)
+            detail = f"The upstream's answer can't be read: {said.message}."
+            outcome = Outcome.UNKNOWN
+            failure: RentgateError = UpstreamBadResponse(detail, upstream=said)
         else:
             outcome, failure = _refused(method, answer, api_key)
         raise CallFailed(outcome, failure, method)
@@ -293,10 +277,6 @@ def _refused(method: str, answer: Answer, api_key: str | None) -> tuple[Outcome,
     return Outcome.REFUSED, refusal(method, answer.message, secret=api_key)
 
 
-def _unreadable(said: UpstreamRefusal) -> RentgateError:
-    return UpstreamBadResponse(f"The upstream's answer can't be read: {said.message}.", upstream=said)
-
-
 def _duration(period: Period) -> dict[str, str]:
     return {"dtype": period.unit.value, "dcount": str(period.count)}
 
@@ -307,3 +287,7 @@ def _place(country: str, period: Period) -> dict[str, str]:
 
 def _done(order_id: str) -> Callable[[Any, Findings], None]:
     return lambda data, findings: account_answers.done(data, findings, order_id)
+
+
+def _purchased(country: str) -> Callable[[Any, Findings], tuple[wire.PurchasedOrder, ...]]:
+    return lambda data, findings: account_answers.purchased(data, findings, country)

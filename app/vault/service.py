@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Access, Database, new_id, violated
+from app.database.pipeline import Answer, Query, run
 from app.errors import NotFound, UpstreamKeyInUse, VaultUnavailable
-from app.queries import Answer, Query, Statement, run
 from app.vault.keyring import Keyring, Keyset
-from app.vault.models import upstream_keys, vault_keysets
+from app.vault.models import upstream_keys
 from app.vault.resolver import Resolver
 from app.vault.stored import ACTIVE, NO_SUCH_KEY, StoredKeys, UpstreamKey, living
 
@@ -71,28 +71,13 @@ def place_of(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
     return f"{tenant_id}/upstream_keys/{key_id}/ciphertext/{version}".encode()
 
 
-_STORED = Statement(
-    sa.select(
-        upstream_keys.c.tenant_id,
-        upstream_keys.c.id,
-        upstream_keys.c.ciphertext,
-        upstream_keys.c.version,
-        upstream_keys.c.reference,
-        upstream_keys.c.fingerprint,
-        vault_keysets.c.wrapped,
-        vault_keysets.c.version.label("keyset_version"),
-        vault_keysets.c.wrapped_by,
-        sa.func.coalesce(
-            upstream_keys.c.last_used_at > sa.func.now() - sa.text("interval '1 minute'"), sa.false()
-        ).label("used_lately"),
-    )
-    .outerjoin(vault_keysets, vault_keysets.c.tenant_id == upstream_keys.c.tenant_id)
-    .where(
-        upstream_keys.c.tenant_id == sa.bindparam("tenant"),
-        upstream_keys.c.id == sa.bindparam("account"),
-        upstream_keys.c.deleted_at.is_(None),
-    )
-)
+_STORED = """
+    select k.tenant_id, k.id, k.ciphertext, k.version, k.reference, k.fingerprint,
+        s.wrapped, s.version as keyset_version, s.wrapped_by,
+        coalesce(k.last_used_at > now() - interval '1 minute', false) as used_lately
+    from upstream_keys k left join vault_keysets s on s.tenant_id = k.tenant_id
+    where k.tenant_id = %(tenant_id)s and k.id = %(upstream_key_id)s and k.deleted_at is null
+"""
 
 
 class Vault(StoredKeys):
@@ -299,7 +284,7 @@ class Vault(StoredKeys):
                 raise NotFound(NO_SUCH_KEY)
             return StoredKey.of(answer.row)
 
-        return Query(_STORED, {"tenant": tenant_id, "account": key_id}, read)
+        return Query(_STORED, {"tenant_id": tenant_id, "upstream_key_id": key_id}, read)
 
     async def open_stored(self, connection: AsyncConnection, stored: StoredKey) -> OpenedKey:
         """As `open_secret`, of what `stored_key` gave in the same transaction."""

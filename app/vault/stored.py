@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.pipeline import Answer, Query, run
 from app.errors import NotFound, NoUpstreamKey
-from app.queries import Answer, Query, Statement, run
 from app.vault.models import upstream_keys
 
 ACTIVE, REJECTED = "active", "rejected"
@@ -45,11 +45,10 @@ _KNOWN = (
 )
 
 
-_LIVING = sa.select(*_KNOWN).where(
-    upstream_keys.c.tenant_id == sa.bindparam("tenant"), upstream_keys.c.deleted_at.is_(None)
-)
-_NAMED = Statement(_LIVING.where(upstream_keys.c.id == sa.bindparam("named")))
-_DEFAULT = Statement(_LIVING.where(upstream_keys.c.is_default))
+_LIVING = f"""
+    select {", ".join(column.name for column in _KNOWN)} from upstream_keys
+    where tenant_id = %(tenant_id)s and deleted_at is null
+"""  # noqa: S608 - put together of our own words
 
 NO_SUCH_KEY = "There is no such upstream key."
 
@@ -106,8 +105,8 @@ class StoredKeys:
             return UpstreamKey(*answer.row)
 
         if key_id is None:
-            return Query(_DEFAULT, {"tenant": tenant_id}, read)
-        return Query(_NAMED, {"tenant": tenant_id, "named": key_id}, read)
+            return Query(f"{_LIVING} and is_default", {"tenant_id": tenant_id}, read)
+        return Query(f"{_LIVING} and id = %(id)s", {"tenant_id": tenant_id, "id": key_id}, read)
 
     async def change(
         self,

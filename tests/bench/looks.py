@@ -32,7 +32,7 @@ from sqlalchemy.engine import make_url
 from app import migrate
 from app.accounts import schedule
 from app.database import PLATFORM, Access
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.sandbox.world import Arrived, Order
 from app.settings import Settings

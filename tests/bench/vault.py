@@ -18,8 +18,8 @@ from uuid import UUID
 
 from app import migrate
 from app.database import PLATFORM, Access, Database
+from app.database.embedded import EmbeddedPostgres
 from app.errors import RentgateError
-from app.postgres import EmbeddedPostgres
 from app.tenants import service as tenants
 from app.vault.homes import Homes, home
 from app.vault.keyring import Keyring

@@ -18,6 +18,7 @@ from app.accounts import leases, schedule
 from app.accounts.calls import WatchedAccount
 from app.audit.caller import Caller
 from app.database import PLATFORM, WORKER, Access, Database
+from app.migrate import DatabaseUrls
 from app.sandbox import SandboxOptions
 from app.sandbox.state import Sandbox
 from app.settings import Settings
@@ -26,7 +27,7 @@ from app.sync.looks import Lost
 from app.sync.watch import Watch
 from app.sync.watching import Watching
 from app.tenants import service as tenants
-from app.wiring import DatabaseUrls, Services, services
+from app.wiring import Services, services
 from tests.conftest import new_vault_key
 from tests.served import ServedSandbox
 

@@ -18,7 +18,7 @@ from app.audit.export import export
 from app.audit.seals import Head
 from app.audit.verification import Verdict, verify
 from app.database import Access, Database, Role
-from app.wiring import DatabaseUrls
+from app.migrate import DatabaseUrls
 from tests.integration.conftest import House, OpenHouse
 
 Run = Callable[[Awaitable[None]], None]

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from app import migrate
 from app.database import PLATFORM, Access, Database, Role
+from app.database.embedded import EmbeddedPostgres
 from app.errors import DatabaseUnavailable, NotFound
-from app.postgres import EmbeddedPostgres
+from app.migrate import DatabaseUrls
 from app.tenants import service as tenants
-from app.wiring import DatabaseUrls
 
 ANYBODY = Access(Role.APP)
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 
 from app.database import PLATFORM, new_id
+from app.database.pipeline import run
 from app.errors import PriceUnknown, SpendLimitExceeded
 from app.kinds import create
 from app.operations import ledger, spending
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import run
 from app.tenants import service as tenants
 from tests.integration.conftest import House, OpenHouse
 
