@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, authenticate
+from app.api.auth import authenticate
+from app.api.context import claim_of
+from app.api.guards import Require
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
 from app.api.wired import services_of
@@ -30,7 +31,6 @@ from app.telemetry.redaction import redacted
 HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
 LONGEST_KEY = 255
 
-_SECRETS = frozenset({"token", "secret"})
 NEVER_REMEMBERED = frozenset({401, 408, 429})
 """Statuses of answers that are given anew each time."""
 _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_key_in_use"})
@@ -47,14 +47,14 @@ class IdempotentRoute(APIRoute):
         handler = super().get_route_handler()
         if not (self.methods or set()) & {"POST", "DELETE"}:
             return handler
-        authorise = next(d.call for d in self.dependant.dependencies if isinstance(d.call, Require))
+        guard = next(d.call for d in self.dependant.dependencies if isinstance(d.call, Require))
 
         async def idempotent(request: Request) -> Response:
             await authenticate(request)  # before anything that was sent is looked at
             if HEADER not in request.headers:
                 return await handler(request)
             key = _key(request)
-            caller = await authorise(request)
+            caller = await guard.caller_of(request)
             found = await _claim(request, caller, key)
             if isinstance(found, Remembered):
                 return await _replay(request, caller, found)
@@ -64,23 +64,6 @@ class IdempotentRoute(APIRoute):
             return response
 
         return idempotent
-
-
-def claim_of(request: Request) -> Claim | None:
-    """The claim of the request's Idempotency-Key, for what it begins."""
-    return getattr(request.state, "claim", None)
-
-
-async def keep_answer(
-    connection: AsyncConnection, request: Request, *, status: int, body: Any, location: str | None = None
-) -> None:
-    """Keep an answer in the transaction of the change that it tells of, so that both stand or fall."""
-    claim = claim_of(request)
-    if claim is not None:
-        await idempotency.remember(
-            connection, claim, status=status, body=_without_secrets(body), location=location
-        )
-        request.state.answer_kept = True
 
 
 def _key(request: Request) -> str:
@@ -133,7 +116,7 @@ async def _keep(request: Request, caller: Caller, claim: Claim, response: Respon
                 connection,
                 claim,
                 status=response.status_code,
-                body=_without_secrets(body),
+                body=body,
                 location=response.headers.get("Location"),
             )
     except RentgateError:
@@ -212,9 +195,3 @@ async def _present_state(
 
 def _location(location: str | None) -> dict[str, str]:
     return {} if location is None else {"Location": location}
-
-
-def _without_secrets(body: Any) -> Any:
-    if not isinstance(body, dict):
-        return body
-    return {name: value for name, value in body.items() if name not in _SECRETS}
