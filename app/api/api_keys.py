@@ -17,8 +17,7 @@ from app.api.fields import Moment, Name, RequestBody
 from app.api.guards import Require
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
-from app.errors import FieldError, InsufficientScope, InvalidRequest, NotFound
+from app.errors import FieldError, InsufficientScope, InvalidRequest
 from app.schemas import View
 from app.tenants import service as tenants
 from app.tenants.scopes import Scope
@@ -66,12 +65,7 @@ class ApiKeyList(Page[ApiKeyOut]):
     """A page of API keys."""
 
 
-@router.post(
-    "/tenants/{tenant_id}/api-keys",
-    status_code=201,
-    summary="Make an API key",
-    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/tenants/{tenant_id}/api-keys", status_code=201, summary="Make an API key")
 async def create_api_key(tenant_id: UUID, body: ApiKeyRequest, context: Manager) -> NewApiKey:
     """Make an API key. The answer holds its token, which is kept nowhere and never shown again."""
     await _may_give(context, body.scopes)
@@ -84,7 +78,7 @@ async def create_api_key(tenant_id: UUID, body: ApiKeyRequest, context: Manager)
         return change.answer(NewApiKey.model_validate({**asdict(key), "token": token}))
 
 
-@router.get("/tenants/{tenant_id}/api-keys", summary="List API keys", responses=problems(NotFound))
+@router.get("/tenants/{tenant_id}/api-keys", summary="List API keys")
 async def list_api_keys(
     tenant_id: UUID, context: Manager, paging: Annotated[Paging, paged("api-keys")]
 ) -> ApiKeyList:
@@ -94,12 +88,7 @@ async def list_api_keys(
     return paging.page(ApiKeyList, found)
 
 
-@router.post(
-    "/tenants/{tenant_id}/api-keys/{key_id}/rotate",
-    status_code=201,
-    summary="Rotate an API key",
-    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/tenants/{tenant_id}/api-keys/{key_id}/rotate", status_code=201, summary="Rotate an API key")
 async def rotate_api_key(tenant_id: UUID, key_id: UUID, body: RotationRequest, context: Manager) -> NewApiKey:
     """Make a new key with the same name and scopes; the old one ends after the overlap."""
     overlap = timedelta(seconds=body.overlap_seconds)
@@ -111,12 +100,7 @@ async def rotate_api_key(tenant_id: UUID, key_id: UUID, body: RotationRequest, c
     return made
 
 
-@router.delete(
-    "/tenants/{tenant_id}/api-keys/{key_id}",
-    status_code=204,
-    summary="Revoke an API key",
-    responses=problems(NotFound, *IDEMPOTENT),
-)
+@router.delete("/tenants/{tenant_id}/api-keys/{key_id}", status_code=204, summary="Revoke an API key")
 async def revoke_api_key(tenant_id: UUID, key_id: UUID, context: Manager) -> None:
     """Revoke a key: from now on it is refused."""
     async with context.changing() as change:

@@ -12,13 +12,13 @@ from app.api.context import Context
 from app.api.fields import FilterText, Moment
 from app.api.guards import Require
 from app.api.paging import Page, Paging, paged
-from app.api.responses import problems
+from app.api.responses import GatewayRoute
 from app.audit import repository as audit
 from app.audit.repository import AuditFilter
 from app.schemas import View
 from app.tenants.scopes import PlatformScope, Scope
 
-router = APIRouter(tags=["audit"])
+router = APIRouter(tags=["audit"], route_class=GatewayRoute)
 
 Reader = Annotated[
     Context, Depends(Require(Scope.AUDIT_READ, platform=PlatformScope.AUDIT_READ, tenantless=True))
@@ -43,7 +43,7 @@ class AuditLogList(Page[AuditLog]):
     """A page of the audit trail."""
 
 
-@router.get("/audit-logs", summary="Read the audit trail", responses=problems())
+@router.get("/audit-logs", summary="Read the audit trail")
 async def list_audit_logs(
     context: Reader,
     paging: Annotated[Paging, paged("audit")],

@@ -12,7 +12,7 @@ from app.api.context import Context
 from app.api.fields import Code, period
 from app.api.guards import Require
 from app.api.paging import Page
-from app.api.responses import UPSTREAM, problems
+from app.api.responses import UPSTREAM, GatewayRoute, problems
 from app.catalog.cache import Cached
 from app.catalog.service import rentable
 from app.errors import CountryUnknown, PeriodInvalid, ServiceUnknown
@@ -24,7 +24,7 @@ T = TypeVar("T")
 Rows = TypeVar("Rows", bound=Iterable[Any])
 P = TypeVar("P", bound=Page[Any])
 
-router = APIRouter(tags=["catalog"])
+router = APIRouter(tags=["catalog"], route_class=GatewayRoute)
 Reader = Annotated[Context, Depends(Require(Scope.CATALOG_READ))]
 CountryCode = Annotated[
     str, Path(max_length=64, description="A country's code, ours or the upstream's.", examples=["GB"])

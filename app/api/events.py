@@ -26,7 +26,7 @@ from app.api.paging import (
     paged,
     position,
 )
-from app.api.responses import problems
+from app.api.responses import GatewayRoute, problems
 from app.errors import CursorExpired, FieldError, InvalidRequest, RateLimited, RentalNotFound, RentgateError
 from app.events import repository as events
 from app.events.repository import Row
@@ -35,7 +35,7 @@ from app.rentals import repository as rentals
 from app.schemas import View
 from app.tenants.scopes import Scope
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=GatewayRoute)
 Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 
 FEED = "feed"

@@ -8,17 +8,24 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
 
 from app.api.auth import authenticate
 from app.api.context import claim_of
 from app.api.guards import Require
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
+from app.api.responses import GatewayRoute
 from app.api.wired import services_of
 from app.audit.caller import Caller
 from app.database import Access
-from app.errors import FieldError, IdempotencyKeyInUse, InvalidRequest, PurchaseNotMade, RentgateError
+from app.errors import (
+    FieldError,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    PurchaseNotMade,
+    RentgateError,
+)
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim, Remembered
 from app.kinds.registry import kind_of
@@ -39,8 +46,10 @@ _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(GatewayRoute):
     """A route that takes an Idempotency-Key on POST and DELETE."""
+
+    common = dict.fromkeys(("POST", "DELETE"), (IdempotencyKeyInUse, IdempotencyKeyReused))
 
     def get_route_handler(self) -> Handler:
         """The handler, wrapped where keys are taken."""

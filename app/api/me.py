@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from app.api.auth import authenticate
 from app.api.context import Context
 from app.api.guards import Require
-from app.api.responses import problems
+from app.api.responses import GatewayRoute
 from app.api.tenants import TenantOut
 from app.idempotency.repository import NO_TENANT
 from app.operations import spending
@@ -20,7 +20,7 @@ from app.tenants import service as tenants
 from app.tenants.issuer import ServiceToken
 from app.values import amount_text
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=GatewayRoute)
 
 
 class KeyOfCaller(BaseModel):
@@ -52,7 +52,7 @@ class Me(BaseModel):
     spending: SpendingOut | None
 
 
-@router.get("/me", summary="Who am I?", responses=problems())
+@router.get("/me", summary="Who am I?")
 async def get_me(context: Annotated[Context, Depends(Require(None, tenantless=True))]) -> Me:
     """The caller's tenant, key and scopes, and what the tenant has spent this month."""
     principal = await authenticate(context.request)

@@ -14,7 +14,7 @@ from app.api.context import Context
 from app.api.guards import Require
 from app.api.paging import Cursor, Feed, Limit, Page, decoded, encoded, next_cursor, position
 from app.api.rendered import UNCHANGED, rendered_of
-from app.api.responses import UPSTREAM, problems
+from app.api.responses import UPSTREAM, GatewayRoute, problems
 from app.errors import FieldError, InvalidRequest, RentalNotFound
 from app.messages import repository as messages
 from app.messages.schemas import Message
@@ -23,7 +23,7 @@ from app.rentals import message_reads
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=GatewayRoute)
 
 FEED, LIST = "sms", "sms-desc"
 
@@ -46,7 +46,7 @@ class MessageList(Page[Message]):
     "/rentals/{rental_id}/sms",
     summary="Read a rental's SMS",
     response_model=MessageFeed | MessageList,
-    responses={**UNCHANGED, **problems(RentalNotFound, *UPSTREAM)},
+    responses=problems(RentalNotFound, *UPSTREAM, also=UNCHANGED),
 )
 async def list_messages(
     rental_id: UUID,

@@ -17,8 +17,6 @@ from app.api.guards import Require, RequireAdminFor
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.problems import UpstreamSaid
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
-from app.errors import NotFound
 from app.kinds.registry import KindName, kind_of
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
@@ -78,7 +76,7 @@ class Resolution(RequestBody):
     upstream_order_id: Annotated[FilterText | None, Field(examples=["100001"])] = None
 
 
-@router.get("/operations", summary="List operations", responses=problems())
+@router.get("/operations", summary="List operations")
 async def list_operations(
     context: Reader,
     paging: Annotated[Paging, paged("operations")],
@@ -102,7 +100,7 @@ async def list_operations(
     return paging.page(OperationList, found, items)
 
 
-@router.get("/operations/{operation_id}", summary="Read an operation", responses=problems(NotFound))
+@router.get("/operations/{operation_id}", summary="Read an operation")
 async def get_operation(operation_id: UUID, context: Reader) -> OperationOut:
     """One operation, and how it ended."""
     async with context.reading() as connection:
@@ -112,11 +110,7 @@ async def get_operation(operation_id: UUID, context: Reader) -> OperationOut:
     return shown
 
 
-@router.post(
-    "/operations/{operation_id}/resolve",
-    summary="Resolve an operation in review",
-    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/operations/{operation_id}/resolve", summary="Resolve an operation in review")
 async def resolve_operation(
     operation_id: UUID, body: Resolution, context: Annotated[Context, Depends(RequireAdminFor())]
 ) -> OperationOut:

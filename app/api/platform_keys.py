@@ -15,7 +15,6 @@ from app.api.fields import Name, RequestBody
 from app.api.guards import RequirePlatform
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
 from app.schemas import View
 from app.tenants import platform_keys
 from app.tenants.scopes import PlatformScope
@@ -54,12 +53,7 @@ class PlatformKeyList(Page[PlatformKeyOut]):
     """A page of platform keys."""
 
 
-@router.post(
-    "/platform-keys",
-    status_code=201,
-    summary="Make a platform key",
-    responses=problems(*IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/platform-keys", status_code=201, summary="Make a platform key")
 async def create_platform_key(body: PlatformKeyRequest, context: Admin) -> NewPlatformKey:
     """Make a key for a service of the platform itself: `tenants:manage` makes and changes tenants,
     `vault:write` stores and rotates upstream keys, `audit:read` reads audit trails. It names the tenant that
@@ -72,7 +66,7 @@ async def create_platform_key(body: PlatformKeyRequest, context: Admin) -> NewPl
         return change.answer(NewPlatformKey.model_validate({**asdict(key), "token": token}))
 
 
-@router.get("/platform-keys", summary="List platform keys", responses=problems())
+@router.get("/platform-keys", summary="List platform keys")
 async def list_platform_keys(
     context: Admin, paging: Annotated[Paging, paged("platform-keys")]
 ) -> PlatformKeyList:
@@ -82,12 +76,7 @@ async def list_platform_keys(
     return paging.page(PlatformKeyList, found)
 
 
-@router.delete(
-    "/platform-keys/{key_id}",
-    status_code=204,
-    summary="Revoke a platform key",
-    responses=problems(*IDEMPOTENT),
-)
+@router.delete("/platform-keys/{key_id}", status_code=204, summary="Revoke a platform key")
 async def revoke_platform_key(key_id: UUID, context: Admin) -> None:
     """Revoke a key: from now on it is refused."""
     async with context.changing() as change:

@@ -13,30 +13,25 @@ from app.api.context import Context
 from app.api.fields import Code, DecimalText, RequestBody, dollars, period
 from app.api.guards import Require
 from app.api.idempotency import IdempotentRoute
-from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
+from app.api.responses import SPENDING, UPSTREAM, problems
 from app.catalog.service import addable, prolongable
 from app.errors import (
     ArchivedOrderNotFound,
     CountryUnknown,
-    InsufficientBalance,
     NoNumbersAvailable,
     NoUpstreamKey,
     OperationPending,
     OrderNotOwned,
     PeriodInvalid,
-    PriceAboveMax,
-    PriceUnknown,
     ProlongLimitReached,
     ProlongTooEarly,
     PurchaseNotMade,
     RentalNotActive,
     RentalNotExpired,
     RentalNotFound,
-    RentgateError,
     RestoreNeedsSupport,
     RestoreNotAvailable,
     ServiceUnknown,
-    SpendLimitExceeded,
 )
 from app.kinds import activate, add_service, delete, prolong, restore
 from app.kinds.changes import Outcome
@@ -50,21 +45,11 @@ router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
 Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 Writer = Annotated[Context, Depends(Require(Scope.RENTALS_WRITE))]
 
-Errors = tuple[type[RentgateError], ...]
-
 OPEN_OUTCOME: dict[int | str, dict[str, Any]] = {
     202: {"model": Rental, "description": "The outcome is still open; `pending_operation` tells it."}
 }
-CHANGING: Errors = (
-    RentalNotFound,
-    RentalNotActive,
-    OperationPending,
-    OrderNotOwned,
-    PurchaseNotMade,
-    *IDEMPOTENT,
-)
-SPENDING: Errors = (InsufficientBalance, SpendLimitExceeded, PriceAboveMax, PriceUnknown)
-RESTORING: Errors = (
+CHANGING = (RentalNotFound, RentalNotActive, OperationPending, OrderNotOwned, PurchaseNotMade)
+RESTORING = (
     RentalNotFound,
     RentalNotActive,
     RentalNotExpired,
@@ -167,10 +152,7 @@ async def get_restore_quote(rental_id: UUID, context: Reader) -> RestoreQuoteOut
     "/rentals/{rental_id}/restore",
     status_code=restore.KIND.status,
     summary="Restore a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(*RESTORING, *SPENDING, PurchaseNotMade, *IDEMPOTENT, *WITH_BODY, *UPSTREAM),
-    },
+    responses=problems(*RESTORING, *SPENDING, *UPSTREAM, also=OPEN_OUTCOME),
 )
 async def restore_rental(
     rental_id: UUID, context: Writer, body: Annotated[RestoreRequest | None, Body()] = None
@@ -187,12 +169,15 @@ async def restore_rental(
     "/rentals/{rental_id}/prolong",
     status_code=prolong.KIND.status,
     summary="Prolong a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(
-            *CHANGING, *SPENDING, PeriodInvalid, ProlongTooEarly, ProlongLimitReached, *WITH_BODY, *UPSTREAM
-        ),
-    },
+    responses=problems(
+        *CHANGING,
+        *SPENDING,
+        PeriodInvalid,
+        ProlongTooEarly,
+        ProlongLimitReached,
+        *UPSTREAM,
+        also=OPEN_OUTCOME,
+    ),
 )
 async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: Writer) -> Rental:
     """Prolong a rental, once; its new end is read back. The upstream prolongs only in the last days before
@@ -214,19 +199,16 @@ async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: Writer)
     "/rentals/{rental_id}/services",
     status_code=add_service.KIND.status,
     summary="Add a service to a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(
-            *CHANGING,
-            *SPENDING,
-            CountryUnknown,
-            ServiceUnknown,
-            PeriodInvalid,
-            NoNumbersAvailable,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
+    responses=problems(
+        *CHANGING,
+        *SPENDING,
+        CountryUnknown,
+        ServiceUnknown,
+        PeriodInvalid,
+        NoNumbersAvailable,
+        *UPSTREAM,
+        also=OPEN_OUTCOME,
+    ),
 )
 async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: Writer) -> Rental:
     """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
@@ -250,7 +232,7 @@ async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: Wri
     status_code=delete.KIND.status,
     response_model=None,
     summary="Delete a rental",
-    responses={**OPEN_OUTCOME, **problems(*CHANGING, *UPSTREAM)},
+    responses=problems(*CHANGING, *UPSTREAM, also=OPEN_OUTCOME),
 )
 async def delete_rental(rental_id: UUID, context: Writer) -> Rental | None:
     """Give a rental up before its end; the upstream promises no refund. The rental stays readable."""
@@ -259,12 +241,7 @@ async def delete_rental(rental_id: UUID, context: Writer) -> Rental | None:
     return None if outcome.settled else rental
 
 
-@router.post(
-    "/rentals/import",
-    status_code=202,
-    summary="Import rentals",
-    responses=problems(NoUpstreamKey, *IDEMPOTENT),
-)
+@router.post("/rentals/import", status_code=202, summary="Import rentals", responses=problems(NoUpstreamKey))
 async def import_rentals(context: Writer) -> ImportStarted:
     """Take in what was bought or closed outside the gateway: living orders, and every page of the archive.
     The worker does so by itself as well, once a day and for each new account.

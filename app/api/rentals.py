@@ -25,22 +25,16 @@ from app.api.guards import Require
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.rendered import UNCHANGED, rendered_of
-from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
+from app.api.responses import SPENDING, UPSTREAM, problems
 from app.catalog.service import prolongable
 from app.errors import (
     CountryUnknown,
-    InsufficientBalance,
     NoNumbersAvailable,
-    NotFound,
     NoUpstreamKey,
     PeriodInvalid,
-    PriceAboveMax,
-    PriceUnknown,
-    PurchaseNotMade,
     RentalNotActive,
     RentalNotFound,
     ServiceUnknown,
-    SpendLimitExceeded,
 )
 from app.kinds import create
 from app.kinds.purchases import Purchase
@@ -120,25 +114,16 @@ class RentalList(Page[Rental]):
     "/rentals",
     status_code=create.KIND.status,
     summary="Rent a number",
-    responses={
-        202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."},
-        **problems(
-            InsufficientBalance,
-            SpendLimitExceeded,
-            CountryUnknown,
-            NotFound,
-            NoNumbersAvailable,
-            PriceAboveMax,
-            PriceUnknown,
-            NoUpstreamKey,
-            ServiceUnknown,
-            PeriodInvalid,
-            PurchaseNotMade,
-            *IDEMPOTENT,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
+    responses=problems(
+        *SPENDING,
+        CountryUnknown,
+        NoNumbersAvailable,
+        NoUpstreamKey,
+        ServiceUnknown,
+        PeriodInvalid,
+        *UPSTREAM,
+        also={202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."}},
+    ),
 )
 async def create_rental(body: RentalRequest, context: Writer) -> Rental:
     """Rent a number, once. A 202 means that it is not known yet whether the upstream made the order."""
@@ -158,7 +143,7 @@ async def create_rental(body: RentalRequest, context: Writer) -> Rental:
     return outcome.rental
 
 
-@router.get("/rentals", summary="List rentals", responses=problems())
+@router.get("/rentals", summary="List rentals")
 async def list_rentals(
     context: Reader,
     paging: Annotated[Paging, paged(CURSOR)],
@@ -196,7 +181,7 @@ async def list_rentals(
     "/rentals/{rental_id:rental}",
     summary="Read a rental",
     response_model=Rental,
-    responses={**UNCHANGED, **problems(RentalNotFound)},
+    responses=problems(RentalNotFound, also=UNCHANGED),
 )
 async def get_rental(rental_id: UUID, context: Reader) -> Response:
     """One rental, as it was last seen; `synced_at` tells when."""
@@ -225,7 +210,7 @@ def _prolonging(change: RentalChange) -> Plan | Keep | None:
 @router.patch(
     "/rentals/{rental_id:rental}",
     summary="Change a rental",
-    responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid, *WITH_BODY),
+    responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid),
 )
 async def update_rental(
     rental_id: UUID, context: Writer, body: Annotated[RentalChange | None, Body()] = None

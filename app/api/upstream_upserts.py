@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints
 from app.api.context import Context
 from app.api.fields import Name, RequestBody
 from app.api.problems import Problem, problem
-from app.api.responses import UPSTREAM, WITH_BODY, problems
+from app.api.responses import UPSTREAM, GatewayRoute, problems
 from app.api.secret_source import SecretSource, secret_of
 from app.api.vault import LowBalanceBelow, Manager, UpstreamKeyOut, settings_of
-from app.errors import NotFound, RentgateError, UpstreamAccountDiffers, UpstreamKeyInUse
+from app.errors import RentgateError, UpstreamAccountDiffers, UpstreamKeyInUse
 
-router = APIRouter(tags=["upstream keys"])
+router = APIRouter(tags=["upstream keys"], route_class=GatewayRoute)
 
 MOST_ITEMS = 100
 _EXTERNAL_ID = r"^[A-Za-z0-9_.:-]{1,128}$"
@@ -80,7 +80,7 @@ class UpstreamKeyResults(BaseModel):
     summary="Store or replace an upstream key by an external id",
     responses={
         201: {"model": ExternalUpstreamKey, "description": "It was not there, and is stored."},
-        **problems(NotFound, UpstreamAccountDiffers, UpstreamKeyInUse, *WITH_BODY, *UPSTREAM),
+        **problems(UpstreamAccountDiffers, UpstreamKeyInUse, *UPSTREAM),
     },
 )
 async def upsert_upstream_key(
@@ -99,7 +99,6 @@ async def upsert_upstream_key(
 @router.put(
     "/tenants/{tenant_id}/upstream-keys-by-external-id",
     summary="Store or replace many upstream keys by external ids",
-    responses=problems(NotFound, *WITH_BODY),
 )
 async def upsert_upstream_keys(
     tenant_id: UUID, body: UpstreamKeyItems, context: Manager

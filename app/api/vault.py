@@ -15,12 +15,9 @@ from app.api.fields import DecimalText, Name, RequestBody, dollars
 from app.api.guards import Require
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
-from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
+from app.api.responses import UPSTREAM, problems
 from app.api.secret_source import SecretSource, secret_of
 from app.errors import (
-    IdempotencyKeyInUse,
-    IdempotencyKeyReused,
-    NotFound,
     UpstreamAccountDiffers,
     UpstreamKeyHasRentals,
     UpstreamKeyInUse,
@@ -106,7 +103,7 @@ def settings_of(body: RequestBody) -> AccountSettings:
     "/tenants/{tenant_id}/upstream-keys",
     status_code=201,
     summary="Store an upstream key",
-    responses=problems(NotFound, UpstreamKeyInUse, *IDEMPOTENT, *WITH_BODY),
+    responses=problems(UpstreamKeyInUse),
 )
 async def create_upstream_key(tenant_id: UUID, body: UpstreamKeyRequest, context: Manager) -> UpstreamKeyOut:
     """Store an account's key, encrypted, or a reference to it, which is read now to tell that the account is
@@ -120,7 +117,7 @@ async def create_upstream_key(tenant_id: UUID, body: UpstreamKeyRequest, context
         return change.answer(UpstreamKeyOut.of(made))
 
 
-@router.get("/tenants/{tenant_id}/upstream-keys", summary="List upstream keys", responses=problems(NotFound))
+@router.get("/tenants/{tenant_id}/upstream-keys", summary="List upstream keys")
 async def list_upstream_keys(
     tenant_id: UUID, context: Manager, paging: Annotated[Paging, paged("upstream-keys")]
 ) -> UpstreamKeyList:
@@ -133,21 +130,13 @@ async def list_upstream_keys(
     return paging.page(UpstreamKeyList, found, items)
 
 
-@router.get(
-    "/tenants/{tenant_id}/upstream-keys/{key_id}",
-    summary="Read an upstream key",
-    responses=problems(NotFound),
-)
+@router.get("/tenants/{tenant_id}/upstream-keys/{key_id}", summary="Read an upstream key")
 async def get_upstream_key(tenant_id: UUID, key_id: UUID, context: Manager) -> UpstreamKeyOut:
     """What may be known of one stored key."""
     return UpstreamKeyOut.of(await context.services.upstream_accounts.read(tenant_id, key_id))
 
 
-@router.patch(
-    "/tenants/{tenant_id}/upstream-keys/{key_id}",
-    summary="Change an upstream key",
-    responses=problems(NotFound, *WITH_BODY),
-)
+@router.patch("/tenants/{tenant_id}/upstream-keys/{key_id}", summary="Change an upstream key")
 async def update_upstream_key(
     tenant_id: UUID, key_id: UUID, context: Manager, body: Annotated[UpstreamKeyChange | None, Body()] = None
 ) -> UpstreamKeyOut:
@@ -161,7 +150,7 @@ async def update_upstream_key(
 @router.post(
     "/tenants/{tenant_id}/upstream-keys/{key_id}/verify",
     summary="Verify an upstream key",
-    responses=problems(NotFound, IdempotencyKeyInUse, IdempotencyKeyReused, *UPSTREAM),
+    responses=problems(*UPSTREAM),
 )
 async def verify_upstream_key(tenant_id: UUID, key_id: UUID, context: Manager) -> UpstreamKeyOut:
     """Ask the upstream whether it accepts a key now; `status` tells. A key that works again is woken."""
@@ -171,7 +160,7 @@ async def verify_upstream_key(tenant_id: UUID, key_id: UUID, context: Manager) -
 @router.put(
     "/tenants/{tenant_id}/upstream-keys/{key_id}/secret",
     summary="Replace an upstream key's secret",
-    responses=problems(NotFound, UpstreamAccountDiffers, UpstreamKeyInUse, *WITH_BODY, *UPSTREAM),
+    responses=problems(UpstreamAccountDiffers, UpstreamKeyInUse, *UPSTREAM),
 )
 async def replace_upstream_secret(
     tenant_id: UUID, key_id: UUID, body: SecretRequest, context: Manager
@@ -187,7 +176,7 @@ async def replace_upstream_secret(
     "/tenants/{tenant_id}/upstream-keys/{key_id}",
     status_code=204,
     summary="Delete an upstream key",
-    responses=problems(NotFound, UpstreamKeyHasRentals, *IDEMPOTENT),
+    responses=problems(UpstreamKeyHasRentals),
 )
 async def delete_upstream_key(
     tenant_id: UUID,

@@ -14,8 +14,7 @@ from app.api.fields import Moment, RequestBody, Text
 from app.api.guards import Require
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
-from app.errors import FieldError, InvalidRequest, NotFound
+from app.errors import FieldError, InvalidRequest
 from app.events.types import EventType
 from app.schemas import View
 from app.tenants.scopes import Scope
@@ -123,9 +122,7 @@ class RetriesQueued(BaseModel):
     deliveries: int
 
 
-@router.post(
-    "/webhooks", status_code=201, summary="Make a webhook", responses=problems(*IDEMPOTENT, *WITH_BODY)
-)
+@router.post("/webhooks", status_code=201, summary="Make a webhook")
 async def create_webhook(body: WebhookRequest, context: Manager) -> NewWebhook:
     """Have an endpoint told of events from now on. Deliveries are signed by Standard Webhooks, repeated until
     the endpoint answers 2xx within 15 seconds, and in order for each rental.
@@ -145,7 +142,7 @@ async def create_webhook(body: WebhookRequest, context: Manager) -> NewWebhook:
         return change.answer(NewWebhook.model_validate({**webhook.shown, "secret": secret}))
 
 
-@router.get("/webhooks", summary="List webhooks", responses=problems())
+@router.get("/webhooks", summary="List webhooks")
 async def list_webhooks(context: Manager, paging: Annotated[Paging, paged("webhooks")]) -> WebhookList:
     """The tenant's webhooks, newest first."""
     async with context.reading() as connection:
@@ -155,14 +152,14 @@ async def list_webhooks(context: Manager, paging: Annotated[Paging, paged("webho
     return paging.page(WebhookList, found)
 
 
-@router.get("/webhooks/{webhook_id}", summary="Read a webhook", responses=problems(NotFound))
+@router.get("/webhooks/{webhook_id}", summary="Read a webhook")
 async def get_webhook(webhook_id: UUID, context: Manager) -> WebhookOut:
     """One webhook, without its secret."""
     async with context.reading() as connection:
         return WebhookOut.model_validate(await repository.get(connection, context.tenant_id, webhook_id))
 
 
-@router.patch("/webhooks/{webhook_id}", summary="Change a webhook", responses=problems(NotFound, *WITH_BODY))
+@router.patch("/webhooks/{webhook_id}", summary="Change a webhook")
 async def update_webhook(
     webhook_id: UUID, context: Manager, body: Annotated[WebhookChange | None, Body()] = None
 ) -> WebhookOut:
@@ -181,12 +178,7 @@ async def update_webhook(
     return WebhookOut.model_validate(changed)
 
 
-@router.delete(
-    "/webhooks/{webhook_id}",
-    status_code=204,
-    summary="Delete a webhook",
-    responses=problems(NotFound, *IDEMPOTENT),
-)
+@router.delete("/webhooks/{webhook_id}", status_code=204, summary="Delete a webhook")
 async def delete_webhook(webhook_id: UUID, context: Manager) -> None:
     """Tell an endpoint of nothing more, and forget its deliveries."""
     async with context.changing() as change:
@@ -194,12 +186,7 @@ async def delete_webhook(webhook_id: UUID, context: Manager) -> None:
         change.record("webhook.delete", webhook_id)
 
 
-@router.post(
-    "/webhooks/{webhook_id}/test",
-    status_code=202,
-    summary="Send a test event",
-    responses=problems(NotFound, *IDEMPOTENT),
-)
+@router.post("/webhooks/{webhook_id}/test", status_code=202, summary="Send a test event")
 async def test_webhook(webhook_id: UUID, context: Manager) -> Delivery:
     """Send the endpoint an event of the type `webhook.test`, which is in no feed."""
     async with context.changing() as change:
@@ -211,11 +198,7 @@ async def test_webhook(webhook_id: UUID, context: Manager) -> Delivery:
         return change.answer(Delivery.of(row))
 
 
-@router.post(
-    "/webhooks/{webhook_id}/rotate-secret",
-    summary="Rotate a webhook's secret",
-    responses=problems(NotFound, *IDEMPOTENT),
-)
+@router.post("/webhooks/{webhook_id}/rotate-secret", summary="Rotate a webhook's secret")
 async def rotate_webhook_secret(webhook_id: UUID, context: Manager) -> NewWebhook:
     """Make a new secret. For 24 hours deliveries carry a signature by each of the two."""
     services = context.services
@@ -228,7 +211,7 @@ async def rotate_webhook_secret(webhook_id: UUID, context: Manager) -> NewWebhoo
         return change.answer(NewWebhook.model_validate({**webhook.shown, "secret": secret}))
 
 
-@router.get("/webhooks/{webhook_id}/deliveries", summary="List deliveries", responses=problems(NotFound))
+@router.get("/webhooks/{webhook_id}/deliveries", summary="List deliveries")
 async def list_webhook_deliveries(
     webhook_id: UUID,
     context: Manager,
@@ -250,10 +233,7 @@ async def list_webhook_deliveries(
 
 
 @router.post(
-    "/webhooks/{webhook_id}/deliveries/{delivery_id}/retry",
-    status_code=202,
-    summary="Retry a delivery",
-    responses=problems(NotFound, *IDEMPOTENT),
+    "/webhooks/{webhook_id}/deliveries/{delivery_id}/retry", status_code=202, summary="Retry a delivery"
 )
 async def retry_webhook_delivery(webhook_id: UUID, delivery_id: UUID, context: Manager) -> Delivery:
     """Deliver an event again, at once, under the same `webhook-id`."""
@@ -264,12 +244,7 @@ async def retry_webhook_delivery(webhook_id: UUID, delivery_id: UUID, context: M
         return change.answer(Delivery.of(row))
 
 
-@router.post(
-    "/webhooks/{webhook_id}/retry",
-    status_code=202,
-    summary="Retry all since a time",
-    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/webhooks/{webhook_id}/retry", status_code=202, summary="Retry all since a time")
 async def retry_webhook(webhook_id: UUID, body: RetryRequest, context: Manager) -> RetriesQueued:
     """Deliver everything since a time that the endpoint does not have: what failed, and what came while it
     was disabled.
