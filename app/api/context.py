@@ -106,6 +106,11 @@ class Context:
             self.response.headers["Location"] = location
 
 
+def transaction_of(request: Request, tenant_id: UUID) -> AbstractAsyncContextManager[AsyncConnection]:
+    """A transaction for what has to be done before or after a route's own."""
+    return services_of(request).database.transaction(Access.tenant(tenant_id))
+
+
 def claim_of(request: Request) -> Claim | None:
     """The claim of a request's Idempotency-Key."""
     return getattr(request.state, "claim", None)

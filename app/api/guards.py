@@ -7,8 +7,7 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from app.api.auth import ADMIN, TENANT_HEADER, Credentials, Principal, address_of, authenticate
-from app.api.context import Context
-from app.api.wired import services_of
+from app.api.context import Context, transaction_of
 from app.audit.caller import Caller
 from app.database import PLATFORM, Access
 from app.errors import FieldError, InsufficientScope, InvalidRequest, NotFound
@@ -113,38 +112,22 @@ class Require:
                 return NO_TENANT
             message = "Who belongs to no tenant has to name one in this header."
             raise InvalidRequest(fields=(FieldError(f"header.{TENANT_HEADER}", message),))
-        async with services_of(request).database.transaction(Access.tenant(named)) as connection:
+        async with transaction_of(request, named) as connection:
             await tenants.get_tenant(connection, named)
         return named
-
-
-class RequireAdminFor(Require):
-    """A dependency: the administrator, acting for the tenant that it names."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-
-    @property
-    def wants(self) -> str | None:
-        """The administrator's token, which no scope stands for."""
-        return ADMIN
-
-    @property
-    def explained(self) -> str:
-        """What the document adds to an operation's description."""
-        return "\n\nNeeds the administrator's token."
-
-    def _admit(self, principal: Principal) -> None:
-        if not principal.is_admin:
-            raise InsufficientScope("This request needs the administrator's token.")
 
 
 class RequirePlatform(Require):
     """A dependency: the administrator, or a platform key with a scope, acting on the platform itself."""
 
-    def __init__(self, platform: PlatformScope | None = None) -> None:
-        """Ask for a platform key's scope, or with None for the administrator."""
+    def __init__(self, platform: PlatformScope | None = None, *, in_tenant: bool = False) -> None:
+        """Ask for a platform key's scope, or with None for the administrator.
+
+        Args:
+            in_tenant: it acts on the tenant that it names.
+        """
         super().__init__(None, platform=platform)
+        self._in_tenant = in_tenant
 
     @property
     def wants(self) -> str | None:
@@ -163,7 +146,7 @@ class RequirePlatform(Require):
         return f"the administrator's token, or a platform key with `{self._platform.value}`"
 
     def _access(self, caller: Caller) -> Access:
-        return PLATFORM
+        return super()._access(caller) if self._in_tenant else PLATFORM
 
     def _admit(self, principal: Principal) -> None:
         held = principal.is_platform and self._platform is not None and self._platform in principal.scopes
@@ -171,7 +154,7 @@ class RequirePlatform(Require):
             raise InsufficientScope(f"This request needs {self._needed}.")
 
     async def _tenant_id(self, request: Request, principal: Principal) -> UUID:
-        if not principal.is_platform and "tenant_id" in request.path_params:
+        if self._in_tenant or (not principal.is_platform and "tenant_id" in request.path_params):
             return await super()._tenant_id(request, principal)
         return NO_TENANT
 

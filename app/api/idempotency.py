@@ -10,14 +10,13 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from app.api.auth import authenticate
-from app.api.context import claim_of
+from app.api.context import claim_of, transaction_of
 from app.api.guards import Require
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
 from app.api.responses import GatewayRoute
 from app.api.wired import services_of
 from app.audit.caller import Caller
-from app.database import Access
 from app.errors import (
     FieldError,
     IdempotencyKeyInUse,
@@ -95,7 +94,7 @@ async def _claim(request: Request, caller: Caller, key: str) -> Claim | Remember
     # A claim that lapses too soon costs its request a 409, never a second purchase.
     longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 5
     await services.keyring.make_ready(services.database)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+    async with transaction_of(request, caller.tenant_id) as connection:
         fingerprint = await services.keyring.fingerprint(connection, "request", asked)
         return await idempotency.claim(connection, caller.tenant_id, key, fingerprint, longest)
 
@@ -120,7 +119,7 @@ async def _keep(request: Request, caller: Caller, claim: Claim, response: Respon
         return
     body = json.loads(bytes(response.body)) if response.body else None
     try:
-        async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with transaction_of(request, caller.tenant_id) as connection:
             await idempotency.remember(
                 connection,
                 claim,
@@ -138,7 +137,7 @@ async def _release(request: Request) -> None:
     if claim is None:
         return
     try:
-        async with services_of(request).database.transaction(Access.tenant(claim.tenant_id)) as connection:
+        async with transaction_of(request, claim.tenant_id) as connection:
             operation_id = await idempotency.attached_operation(connection, claim)
             if operation_id is not None:
                 operation = await lookup.get(connection, claim.tenant_id, operation_id)
@@ -164,7 +163,7 @@ async def _replay(request: Request, caller: Caller, known: Remembered) -> Respon
 async def _remembered(request: Request, caller: Caller, known: Remembered) -> Response:
     open_answer = known.status in (None, 202) and known.operation_id is not None
     if open_answer and known.operation_id is not None:
-        async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with transaction_of(request, caller.tenant_id) as connection:
             operation = await lookup.get(connection, caller.tenant_id, known.operation_id)
         if kind_of(operation).status != known.status:
             return await _present_state(request, caller, known, operation)
@@ -186,9 +185,7 @@ async def _present_state(
         surely_not_sent = operation.sent_at is None or error.code != PurchaseNotMade.code
         if surely_not_sent and not _to_remember(error.status, error.code):
             # Its process died before it could free the key of a request that came to nothing.
-            async with services_of(request).database.transaction(
-                Access.tenant(caller.tenant_id)
-            ) as connection:
+            async with transaction_of(request, caller.tenant_id) as connection:
                 await idempotency.forget_operation(connection, caller.tenant_id, operation.id)
             raise IdempotencyKeyInUse(retry_after=1)
         return problem_response(request, error)

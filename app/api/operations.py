@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.context import Context
 from app.api.fields import FilterText, RequestBody
-from app.api.guards import Require, RequireAdminFor
+from app.api.guards import Require, RequirePlatform
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.problems import UpstreamSaid
@@ -112,7 +112,9 @@ async def get_operation(operation_id: UUID, context: Reader) -> OperationOut:
 
 @router.post("/operations/{operation_id}/resolve", summary="Resolve an operation in review")
 async def resolve_operation(
-    operation_id: UUID, body: Resolution, context: Annotated[Context, Depends(RequireAdminFor())]
+    operation_id: UUID,
+    body: Resolution,
+    context: Annotated[Context, Depends(RequirePlatform(in_tenant=True))],
 ) -> OperationOut:
     """Settle an operation in review as a person found it to be; for the administrator."""
     async with context.changing() as change:

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -31,13 +31,18 @@ KEPT_SECONDS = 1.0
 KEPT_RENTALS, KEPT_OF_A_RENTAL = 5_000, 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rendered:
     """An answer's body, its ETag, and until when (by `time.monotonic()`) it may be given."""
 
     body: bytes
     etag: str
     until: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may be given now."""
+        return time.monotonic() < self.until
 
     def to(self, request: Request) -> Response:
         """The answer to a request: the body, or 304 if its caller has it already."""
@@ -83,8 +88,10 @@ class RenderedAnswers:
             raise InvalidRequest(fields=(FieldError(f"header.{CONDITION}", message),))
         place = (tenant_id, asked)
         known = self._kept.get(rental_id, {}).get(place)
-        if known is not None and time.monotonic() < known.until:
-            self._repeat(request, rental_id, place, known, resource)
+        if known is not None and known.is_fresh:
+            principal = getattr(request.state, "principal", None)
+            if resource is not None and principal is not None and principal.holder is not None:
+                request.app.state.repeats.keep(request.scope, principal.holder, known, resource)
             return known.to(request)
         changes, asked_at = self._notifications.changes, time.monotonic()
         body = (await render()).model_dump_json().encode()
@@ -103,44 +110,26 @@ class RenderedAnswers:
         kept = self._kept.setdefault(rental_id, {})
         before = kept.pop(place, None)
         if before is None or before.etag != fresh.etag:
-            for other, answer in kept.items():
-                kept[other] = replace(answer, until=0.0)
+            _expire(kept)
+        if before is not None:
+            before.until = 0.0
         while len(kept) >= KEPT_OF_A_RENTAL:
-            del kept[next(iter(kept))]
+            kept.pop(next(iter(kept))).until = 0.0
         kept[place] = fresh
         self._kept.move_to_end(rental_id)
         while len(self._kept) > KEPT_RENTALS:
-            self._kept.popitem(last=False)
-
-    def _repeat(
-        self,
-        request: Request,
-        rental_id: UUID,
-        place: tuple[UUID, str],
-        known: Rendered,
-        resource: str | None,
-    ) -> None:
-        """Have the same request of the same holder answered from memory as long as the answer is kept."""
-        principal = getattr(request.state, "principal", None)
-        if resource is None or principal is None or principal.holder is None:
-            return
-        request.app.state.repeats.keep(
-            request.scope,
-            principal.holder,
-            known.body,
-            known.etag,
-            resource,
-            is_kept=lambda: (
-                self._kept.get(rental_id, {}).get(place) is known and time.monotonic() < known.until
-            ),
-        )
+            _expire(self._kept.popitem(last=False)[1])
 
     def _drop(self, rental_id: UUID | None) -> None:
         """Forget what is kept of a rental, or with None all."""
-        if rental_id is None:
-            self._kept.clear()
-        else:
-            self._kept.pop(rental_id, None)
+        for one in list(self._kept) if rental_id is None else [rental_id]:
+            _expire(self._kept.pop(one, {}))
+
+
+def _expire(kept: dict[tuple[UUID, str], Rendered]) -> None:
+    """Have answers given no more, by whoever has them."""
+    for answer in kept.values():
+        answer.until = 0.0
 
 
 def rendered_of(request: Request) -> RenderedAnswers:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from app.api.context import Context
-from app.api.fields import Name, RequestBody
+from app.api.fields import RequestBody
 from app.api.problems import Problem, problem
 from app.api.responses import UPSTREAM, GatewayRoute, problems
-from app.api.secret_source import SecretSource, secret_of
-from app.api.vault import LowBalanceBelow, Manager, UpstreamKeyOut, settings_of
+from app.api.secret_source import secret_of
+from app.api.vault import Manager, UpstreamKeyOut, UpstreamKeyRequest, settings_of
 from app.errors import RentgateError, UpstreamAccountDiffers, UpstreamKeyInUse
 
 router = APIRouter(tags=["upstream keys"], route_class=GatewayRoute)
@@ -31,12 +31,9 @@ ExternalId = Annotated[
 ]
 
 
-class UpstreamKeyUpsert(SecretSource):
+class UpstreamKeyUpsert(UpstreamKeyRequest):
     """How the key is to be, whether it is there already or not."""
 
-    label: Name
-    default: StrictBool | None = None
-    low_balance_below: LowBalanceBelow = None
     force: Annotated[StrictBool, Field(description="Take a secret that shows another account's orders.")] = (
         False
     )
