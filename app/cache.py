@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TypeVar
 
 K = TypeVar("K")
@@ -12,16 +13,19 @@ V = TypeVar("V")
 class BoundedCache(OrderedDict[K, V]):
     """Entries by key, in the order in which they were set last; who has read one may `move_to_end` it."""
 
-    def __init__(self, capacity: int) -> None:
-        """Keep at most so many entries."""
+    def __init__(self, capacity: int, *, evicted: Callable[[V], None] | None = None) -> None:
+        """Keep at most so many entries; `evicted` is told of each that had to go."""
         super().__init__()
         self._capacity = capacity
+        self._evicted = evicted
 
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, value)
         self.move_to_end(key)
         while len(self) > self._capacity:
-            self.popitem(last=False)
+            _, value = self.popitem(last=False)
+            if self._evicted is not None:
+                self._evicted(value)
 
     @property
     def oldest(self) -> V:

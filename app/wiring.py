@@ -18,7 +18,7 @@ from app.accounts.set_aside_reports import SetAsideReports
 from app.audit.seals import Hash
 from app.catalog.availability import Availability
 from app.catalog.service import Catalog
-from app.database import Access, Database, Role
+from app.database import Database
 from app.errors import RentgateError
 from app.events.notifications import Notifications
 from app.kinds.changes import Changes
@@ -43,6 +43,7 @@ from app.tenants.recognition import Recognition
 from app.upstream.balance import BalanceClient
 from app.upstream.client import UpstreamClient
 from app.upstream.transport import Transport
+from app.upstream_accounts.service import UpstreamAccounts
 from app.vault.homes import Homes, home
 from app.vault.keyring import Keyring, kept_vault_key
 from app.vault.resolver import Resolver
@@ -84,6 +85,7 @@ class Services:
     rotations: Rotations
     pace: Pace
     calls: UpstreamCalls
+    upstream_accounts: UpstreamAccounts
     catalog: Catalog
     availability: Availability
     executor: Executor[Rental]
@@ -103,10 +105,7 @@ class Services:
         Raises:
             VaultKeyUnusable: the vault key is not the one that this vault was made with.
         """
-        await self.keyring.make_ready(self.database)
-        async with self.database.transaction(Access(Role.APP)) as connection:
-            fingerprints = await self.keyring.unlock(connection)
-        return partial(fingerprints.of, AUDIT)
+        return partial((await self.keyring.check(self.database)).of, AUDIT)
 
 
 def vault_key(settings: Settings) -> str:
@@ -225,6 +224,7 @@ def _built(settings: Settings, database_url: str, closing: AsyncExitStack) -> Se
         rotations=Rotations(database, keyring, webhooks.seal_anew),
         pace=pace,
         calls=calls,
+        upstream_accounts=UpstreamAccounts(database, vault, calls),
         catalog=catalog,
         availability=Availability(calls, catalog, ttl=settings.offers_ttl),
         executor=executor,

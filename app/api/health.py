@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from app.api.responses import answers
 from app.api.wired import Wired
-from app.database import Access, Role
 from app.errors import DatabaseUnavailable, NotReady, VaultUnavailable
 from app.migrate import head, mismatch
 from app.vault.cipher import VaultKeyUnusable
@@ -48,9 +47,7 @@ async def readyz(services: Wired) -> Readiness:
     if wrong := await asyncio.to_thread(mismatch, found):
         raise NotReady(wrong, retry_after=5)
     try:
-        await services.keyring.make_ready(services.database)
-        async with services.database.transaction(Access(Role.APP)) as connection:
-            await services.keyring.unlock(connection)
+        await services.keyring.check(services.database)
     except (VaultKeyUnusable, VaultUnavailable) as error:
         raise NotReady(f"The vault can't be opened. {error.detail}") from None
     return Readiness(migration=head())

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.api.auth import Require, authenticate
-from app.api.responses import problems
+from app.api.auth import authenticate
+from app.api.context import Context
+from app.api.guards import Require
+from app.api.responses import GatewayRoute
 from app.api.tenants import TenantOut
-from app.api.wired import Wired
-from app.audit.caller import Caller
-from app.database import Access
 from app.idempotency.repository import NO_TENANT
 from app.operations import spending
 from app.schemas import Money
@@ -21,7 +20,7 @@ from app.tenants import service as tenants
 from app.tenants.issuer import ServiceToken
 from app.values import amount_text
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=GatewayRoute)
 
 
 class KeyOfCaller(BaseModel):
@@ -53,14 +52,10 @@ class Me(BaseModel):
     spending: SpendingOut | None
 
 
-@router.get("/me", summary="Who am I?", responses=problems())
-async def get_me(
-    request: Request,
-    caller: Annotated[Caller, Depends(Require(None, tenantless=True))],
-    services: Wired,
-) -> Me:
+@router.get("/me", summary="Who am I?")
+async def get_me(context: Annotated[Context, Depends(Require(None, tenantless=True))]) -> Me:
     """The caller's tenant, key and scopes, and what the tenant has spent this month."""
-    principal = await authenticate(request)
+    principal = await authenticate(context.request)
     key = principal.key
     subject = key.subject if isinstance(key, ServiceToken) else None
     shown_key = (
@@ -69,13 +64,13 @@ async def get_me(
         else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
     )
     scopes = sorted(principal.scopes)
-    if caller.tenant_id == NO_TENANT:
+    if context.tenant_id == NO_TENANT:
         return Me(tenant=None, api_key=shown_key, subject=subject, scopes=scopes, spending=None)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        tenant = await tenants.get_tenant(connection, caller.tenant_id)
-        month = await spending.this_month(connection, caller.tenant_id)
+    async with context.reading() as connection:
+        tenant = await tenants.get_tenant(connection, context.tenant_id)
+        month = await spending.this_month(connection, context.tenant_id)
     return Me(
-        tenant=TenantOut.of(tenant),
+        tenant=TenantOut.model_validate(tenant),
         api_key=shown_key,
         subject=subject,
         scopes=scopes,

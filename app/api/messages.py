@@ -8,15 +8,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from app.api.auth import Require
+from app.api.context import Context
+from app.api.guards import Require
 from app.api.paging import Cursor, Feed, Limit, Page, decoded, encoded, next_cursor, position
 from app.api.rendered import UNCHANGED, rendered_of
-from app.api.responses import UPSTREAM, problems
-from app.api.wired import Wired
-from app.audit.caller import Caller
-from app.database import Access
+from app.api.responses import UPSTREAM, GatewayRoute, problems
 from app.errors import FieldError, InvalidRequest, RentalNotFound
 from app.messages import repository as messages
 from app.messages.schemas import Message
@@ -24,9 +22,8 @@ from app.messages.schemas import Scope as Scopes
 from app.rentals import message_reads
 from app.rentals import repository as rentals
 from app.tenants.scopes import Scope
-from app.wiring import Services
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=GatewayRoute)
 
 FEED, LIST = "sms", "sms-desc"
 
@@ -49,13 +46,11 @@ class MessageList(Page[Message]):
     "/rentals/{rental_id}/sms",
     summary="Read a rental's SMS",
     response_model=MessageFeed | MessageList,
-    responses={**UNCHANGED, **problems(RentalNotFound, *UPSTREAM)},
+    responses=problems(RentalNotFound, *UPSTREAM, also=UNCHANGED),
 )
 async def list_messages(
     rental_id: UUID,
-    caller: Annotated[Caller, Depends(Require(Scope.RENTALS_READ))],
-    services: Wired,
-    request: Request,
+    context: Annotated[Context, Depends(Require(Scope.RENTALS_READ))],
     scope: Annotated[
         Literal["all", "rented", "other"], Query(description="For the rented services, or for others.")
     ] = "all",
@@ -72,6 +67,7 @@ async def list_messages(
     """The SMS of a rental. As a feed: keep `next_cursor`, and ask with it for what came since; with `wait`
     the answer comes as soon as there is something.
     """
+    services, caller = context.services, context.caller
     newest_first = order == "desc"
     if newest_first and wait:
         raise InvalidRequest(fields=(FieldError("query.wait", "Only a feed can be waited for."),))
@@ -79,12 +75,12 @@ async def list_messages(
     looked = refresh and await services.refresher.refresh(caller, rental_id)
     wanted = None if scope == "all" else scope
     if wait:
-        await _wait(services, caller, rental_id, wanted, place or 0, wait)
+        await _wait(context, rental_id, wanted, place or 0, wait)
     if refresh or wait:
         services.notifications.note(rental_id)  # what was kept is from before
 
     async def render() -> MessageFeed | MessageList:
-        async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with context.reading() as connection:
             if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
                 raise RentalNotFound
             state = await message_reads.messages_state(connection, caller.tenant_id, rental_id)
@@ -115,8 +111,8 @@ async def list_messages(
 
     asked = f"sms {scope} {order} {limit} {cursor}"
     async with services.notifications.some_at_a_time if wait else nullcontext():
-        answer = await rendered_of(request).answer(
-            request,
+        answer = await rendered_of(context.request).answer(
+            context.request,
             caller.tenant_id,
             rental_id,
             asked,
@@ -127,14 +123,13 @@ async def list_messages(
     return answer
 
 
-async def _wait(
-    services: Services, caller: Caller, rental_id: UUID, scope: Scopes | None, after: int, seconds: float
-) -> None:
+async def _wait(context: Context, rental_id: UUID, scope: Scopes | None, after: int, seconds: float) -> None:
     """Wait until a rental has a message after a position, for so long at most.
 
     Raises:
         RentalNotFound: the tenant has no such rental.
     """
+    services, caller = context.services, context.caller
     deadline = time.monotonic() + seconds
     some_at_a_time = services.notifications.some_at_a_time
     async with some_at_a_time:
@@ -142,7 +137,7 @@ async def _wait(
     with services.notifications.subscription(rental_id) as news:
         while (left := deadline - time.monotonic()) > 0 and not services.notifications.closing:
             async with some_at_a_time:
-                async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+                async with context.reading() as connection:
                     if await messages.after(
                         connection, caller.tenant_id, rental_id, scope=scope, position=after, limit=1
                     ):

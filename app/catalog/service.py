@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
 from app.errors import CountryUnknown, NoNumbersAvailable, PeriodInvalid, UpstreamBadResponse
 from app.upstream.rows import Listing
-from app.upstream.wire import Country as UpstreamCountry
+from app.upstream.wire import Country, DefaultService
 from app.upstream.wire import Offer as UpstreamOffer
 from app.values import (
     LONGEST_PROLONGING,
@@ -24,26 +24,6 @@ from app.values import (
     PeriodUnit,
     iso_country,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Country:
-    """A country that numbers can be rented in."""
-
-    code: str
-    name: str | None
-    upstream_code: str
-    switch_type: str | None
-    prolongable: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultService:
-    """A service, wherever it is rented, with what a day of it usually costs in US dollars."""
-
-    service: str
-    name: str
-    price_per_day: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +102,9 @@ class Catalog:
         """All countries that can be read."""
 
         async def fetch() -> Listing[Country]:
-            found = await self._calls.read_keyless(
+            listed = await self._calls.read_keyless(
                 "getcountries", lambda client: client.get_countries(), caller=caller
             )
-            listed = Listing(tuple(_country(country) for country in found), found.complete)
             if listed.complete:
                 self._last_whole = listed.rows
             return listed
@@ -157,8 +136,8 @@ class Catalog:
             found = await self._calls.read_keyless(
                 "get_default_services", lambda client: client.get_default_services(), caller=caller
             )
-            listed = (DefaultService(s.service, s.name or s.service, s.price_per_day) for s in found)
-            return Listing(tuple(listed), found.complete)
+            named = (replace(service, name=service.name or service.service) for service in found)
+            return Listing(tuple(named), found.complete)
 
         return await self._default_services.get(None, fetch)
 
@@ -194,16 +173,6 @@ class Catalog:
         except NoNumbersAvailable:  # which doesn't say that there are no such services
             return Listing((), complete=False)
         return Listing(tuple(_offer(offer, period) for offer in found), found.complete)
-
-
-def _country(country: UpstreamCountry) -> Country:
-    return Country(
-        iso_country(country.upstream_code),
-        country.name,
-        country.upstream_code,
-        country.switch_type,
-        country.prolongable,
-    )
 
 
 def _offer(offer: UpstreamOffer, period: Period) -> Offer:

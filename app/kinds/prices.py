@@ -10,8 +10,9 @@ from decimal import Decimal
 
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.catalog.service import Catalog, Country, Offer
+from app.catalog.service import Catalog, Offer
 from app.errors import PriceAboveMax, PriceUnknown, RentgateError, ServiceUnknown
+from app.upstream.wire import Country
 from app.values import (
     LONGEST_RENTAL_DAYS,
     SHORTEST_RENTAL_DAYS,

@@ -15,7 +15,7 @@ import structlog
 from app.accounts import schedule
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.catalog.service import Country, rentable
+from app.catalog.service import rentable
 from app.database import Access, new_id
 from app.errors import DatabaseUnavailable
 from app.idempotency import repository as idempotency
@@ -27,6 +27,7 @@ from app.kinds.create import CreateRequest
 from app.kinds.prices import Quote, fresh_offers
 from app.operations import ledger
 from app.rentals import schemas
+from app.upstream.wire import Country
 from app.values import Period
 from app.vault.service import Vault
 from app.vault.stored import UpstreamKey

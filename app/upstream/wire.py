@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.values import iso_country
+
 
 class NumberState(StrEnum):
     """Whether a number can receive now; `offline` is what the upstream calls not in the system."""
@@ -26,6 +28,11 @@ class Country:
     upstream_code: str
     switch_type: str | None
     prolongable: bool | None = None
+
+    @property
+    def code(self) -> str:
+        """The code that callers know the country by."""
+        return iso_country(self.upstream_code)
 
 
 @dataclass(frozen=True, slots=True)

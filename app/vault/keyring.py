@@ -82,6 +82,17 @@ class Keyring:
         if tenant_id is not None:
             await self._ready_keyset(database, tenant_id)
 
+    async def check(self, database: Database) -> cipher.Fingerprints:
+        """See that the vault opens; what it makes keyed hashes with.
+
+        Raises:
+            VaultKeyUnusable: it is not the key that this vault was made with.
+            VaultUnavailable: the key's home can't be asked.
+        """
+        await self.make_ready(database)
+        async with database.transaction(Access(Role.APP)) as connection:
+            return await self.unlock(connection)
+
     async def unlock(self, connection: AsyncConnection) -> cipher.Fingerprints:
         """Open the vault's fingerprint key, making it in a new vault; this proves the vault key.
 

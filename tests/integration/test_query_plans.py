@@ -284,7 +284,7 @@ async def delivered(house: House) -> None:
 async def _key(house: House) -> Any:
     async with house.database.transaction(house.tenant) as connection:
         return await tenants.create_api_key(
-            connection, house.tenant_id, name=str(uuid4()), scopes=[], expires_at=None
+            connection, house.caller, name=str(uuid4()), scopes=[], expires_at=None
         )
 
 

@@ -34,7 +34,7 @@ async def intend(house: House, price: Decimal | None) -> Operation:
 async def limit(house: House, dollars: int | None) -> None:
     async with house.database.transaction(PLATFORM) as connection:
         value = None if dollars is None else Decimal(dollars)
-        await tenants.change_tenant(connection, house.tenant_id, {"spend_limit": value})
+        await tenants.change_tenant(connection, house.caller, house.tenant_id, {"spend_limit": value})
 
 
 async def figures(house: House) -> tuple[Decimal, Decimal]:
