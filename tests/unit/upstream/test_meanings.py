@@ -94,7 +94,8 @@ KNOWN = [*DOCUMENTED, *SEEN, *ALIKE]
 READING = sorted({"orders", "sms", "getdata", "get_rent_history", "restore_user_precalc", "getcountries"})
 
 PHRASES = st.sampled_from([*SEEN, *(text for text in ALIKE if not text.startswith("NOBALANCE"))])
-WORDS_OF_PHRASES = set(re.findall(r"[a-z]+", " ".join(of.phrases or "" for of in MEANINGS)))
+KNOWN_TEXTS = [text or "" for of in MEANINGS for text in (of.phrases, of.documented)]
+WORDS_OF_PHRASES = set(re.findall(r"[a-z]+", " ".join(KNOWN_TEXTS).casefold()))
 FOREIGN = st.text(st.characters(categories=["L"]), min_size=2, max_size=12).filter(
     lambda word: word.casefold() not in WORDS_OF_PHRASES | {"an", "the", "usd", "dollar", "dollars"}
 )
