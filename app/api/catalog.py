@@ -184,7 +184,18 @@ async def list_services(country: CountryCode, context: Reader, wanted: Rentable)
     catalog = context.services.catalog
     found_country = await catalog.country(country, context.caller)
     found = await catalog.offers(found_country, wanted, context.caller)
-    return _whole(context, ServiceOfferList, found)
+    items = [
+        ServiceOffer(
+            service=offer.service,
+            name=offer.name,
+            price_per_day=offer.price_per_day,
+            total_price=offer.price_per_day * wanted.days,
+            available=offer.available,
+            operators=offer.operators,
+        )
+        for offer in _of_age(context, found)
+    ]
+    return ServiceOfferList(items=items, next_cursor=None)
 
 
 @router.get("/services", summary="List services", responses=problems(*UPSTREAM))

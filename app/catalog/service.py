@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 from app.accounts.calls import UpstreamCalls
@@ -12,8 +10,7 @@ from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
 from app.errors import CountryUnknown, NoNumbersAvailable, PeriodInvalid, UpstreamBadResponse
 from app.upstream.rows import Listing
-from app.upstream.wire import Country, DefaultService
-from app.upstream.wire import Offer as UpstreamOffer
+from app.upstream.wire import Country, DefaultService, Offer
 from app.values import (
     LONGEST_PROLONGING,
     LONGEST_PROLONGING_BY_DAYS,
@@ -24,18 +21,6 @@ from app.values import (
     PeriodUnit,
     iso_country,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A service in a country, priced in US dollars for one very period."""
-
-    service: str
-    name: str
-    price_per_day: Decimal
-    total_price: Decimal
-    available: int | None
-    operators: dict[str, int] | None
 
 
 def rentable(period: Period) -> Period:
@@ -133,11 +118,9 @@ class Catalog:
         """All services that can be read, wherever they are rented."""
 
         async def fetch() -> Listing[DefaultService]:
-            found = await self._calls.read_keyless(
+            return await self._calls.read_keyless(
                 "get_default_services", lambda client: client.get_default_services(), caller=caller
             )
-            named = (replace(service, name=service.name or service.service) for service in found)
-            return Listing(tuple(named), found.complete)
 
         return await self._default_services.get(None, fetch)
 
@@ -164,7 +147,7 @@ class Catalog:
         self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
     ) -> Listing[Offer]:
         try:
-            found = await self._calls.read_keyless(
+            return await self._calls.read_keyless(
                 "getdata",
                 lambda client: client.get_offers(country.upstream_code, period),
                 caller=caller,
@@ -172,15 +155,3 @@ class Catalog:
             )
         except NoNumbersAvailable:  # which doesn't say that there are no such services
             return Listing((), complete=False)
-        return Listing(tuple(_offer(offer, period) for offer in found), found.complete)
-
-
-def _offer(offer: UpstreamOffer, period: Period) -> Offer:
-    return Offer(
-        offer.service,
-        offer.name or offer.service,
-        offer.price_per_day,
-        offer.price_per_day * period.days,
-        offer.available,
-        offer.operators,
-    )

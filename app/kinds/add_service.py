@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.catalog.service import Offer
 from app.database import Access
 from app.errors import FieldError, InvalidRequest, OperationPending, RentalNotActive
 from app.events.types import EventType
@@ -25,7 +24,7 @@ from app.rentals import repository
 from app.rentals.repository import Row
 from app.rentals.schemas import Rental
 from app.upstream.client import UpstreamClient
-from app.upstream.wire import Order, PurchasedOrder
+from app.upstream.wire import Offer, Order, PurchasedOrder
 from app.values import Period, PeriodUnit
 
 WEEK = Period(PeriodUnit.WEEK, 1)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
-from app.catalog.service import Catalog, Offer
+from app.catalog.service import Catalog
 from app.database import Access, Database
 from app.errors import (
     CountryUnknown,
@@ -31,6 +31,7 @@ from app.rentals import repository, schemas
 from app.rentals.reading import OrderReader
 from app.rentals.repository import Row
 from app.rentals.service import Rentals
+from app.upstream.wire import Offer
 from app.values import Period
 
 

@@ -54,6 +54,12 @@ class Purchase:
     upstream_key_id: UUID | None = None
     metadata: dict[str, str]
 
+    def __post_init__(self) -> None:
+        """Raises:
+        PeriodInvalid: numbers are not rented for so long.
+        """
+        rentable(self.period)
+
 
 class _AnotherAccountError(Exception):
     """The account to rent with is not the one any more that was prepared for."""
@@ -73,7 +79,6 @@ class Purchases:
         Raises:
             RentgateError: nothing was bought; the error says why.
         """
-        rentable(wanted.period)
         country = await self.changes.catalog.country(wanted.country, caller)
         async with self.changes.calls.noting(caller) as notes:
             try:
@@ -89,7 +94,7 @@ class Purchases:
             self._account(caller, wanted.upstream_key_id),
             fresh_offers(self.changes.catalog, caller, country, wanted.period, wanted.services, notes=notes),
         )
-        quote = Quote.of(offers).within(wanted.max_price)
+        quote = Quote.of(offers, wanted.period).within(wanted.max_price)
         request = CreateRequest(
             country=country.code,
             upstream_country=country.upstream_code,

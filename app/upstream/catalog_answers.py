@@ -71,7 +71,7 @@ def _offer(row: Row) -> Offer | None:
     if service is None or price is None:
         return None
     available, operators = stock_of_row(row, "count", "totalCount")
-    return Offer(service, row.read("name", LABEL), price, available, operators)
+    return Offer(service, row.read("name", LABEL) or service, price, available, operators)
 
 
 def default_services(data: Any, findings: Findings) -> Listing[DefaultService]:
@@ -88,7 +88,7 @@ def default_services(data: Any, findings: Findings) -> Listing[DefaultService]:
         name, price = row.read("name", LABEL), row.need("priceForDay", AMOUNT)
         if service is not None:
             readable += 1
-            found.setdefault(service, DefaultService(service, name, price))
+            found.setdefault(service, DefaultService(service, name or service, price))
     return Listing(tuple(found.values()), rows.complete and readable == len(rows))
 
 

@@ -37,10 +37,12 @@ class Country:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A row of `getdata`; the price is that of one day, in US dollars, for the period asked for."""
+    """A row of `getdata`; the price is that of one day, in US dollars, for the period asked for. A service
+    without a readable name goes by its code.
+    """
 
     service: str
-    name: str | None
+    name: str
     price_per_day: Decimal
     available: int | None
     operators: dict[str, int] | None
@@ -48,10 +50,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class DefaultService:
-    """A row of `get_default_services`; the price is that of one day, in US dollars."""
+    """A row of `get_default_services`; the price is that of one day, in US dollars. A service without a
+    readable name goes by its code.
+    """
 
     service: str
-    name: str | None
+    name: str
     price_per_day: Decimal | None
 
 

@@ -94,7 +94,8 @@ class StoredKeys:
             NotFound: the named one is not the tenant's.
             NoUpstreamKey: none was named and there is no default.
         """
-        return await run(connection, self.choosing(tenant_id, key_id))
+        query = self.choosing(tenant_id, key_id)
+        return await run(connection, query)
 
     def choosing(self, tenant_id: UUID, key_id: UUID | None) -> Query[UpstreamKey]:
         """As `chosen`; the errors are raised when the answer is read."""
