@@ -44,7 +44,8 @@ from app.upstream.errors import CallFailed, Outcome
 from app.upstream.rows import Listing
 from app.upstream.set_aside import Findings
 from app.upstream.wire import Order
-from app.vault.service import StoredKey, Vault
+from app.vault.sealed import StoredKey
+from app.vault.service import Vault
 from app.vault.stored import ACTIVE, REJECTED
 
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -22,7 +23,7 @@ from app.operations import lookup
 from app.operations.operation import Operation, error_of
 from app.operations.states import State
 from app.rentals import repository as rentals
-from app.schemas import Money
+from app.schemas import Money, View
 from app.settlement.resolution import resolve
 from app.tenants.scopes import Scope
 
@@ -30,7 +31,7 @@ router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
 Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 
 
-class OperationError(BaseModel):
+class OperationError(View):
     """Why an operation failed."""
 
     code: str
@@ -135,34 +136,13 @@ async def _shown(
 ) -> list[OperationOut]:
     existing = await rentals.existing(connection, tenant_id, [operation.rental_id for operation in found])
     return [
-        OperationOut(
-            id=operation.id,
-            kind=KindName(operation.kind),
-            state=operation.state,
-            rental_id=operation.rental_id if operation.rental_id in existing else None,
-            request=kind_of(operation).request.shown(operation.request),
-            price=Money.of(operation.price),
-            error=_error(operation),
-            candidates=None
-            if operation.candidates is None
-            else [Candidate(**candidate) for candidate in operation.candidates],
-            created_at=operation.created_at,
-            sent_at=operation.sent_at,
-            settled_at=operation.settled_at,
+        OperationOut.model_validate(
+            {
+                **asdict(operation),
+                "rental_id": operation.rental_id if operation.rental_id in existing else None,
+                "request": kind_of(operation).request.shown(operation.request),
+                "error": error_of(operation) if operation.error else None,
+            }
         )
         for operation in found
     ]
-
-
-def _error(operation: Operation) -> OperationError | None:
-    if operation.error is None:
-        return None
-    error = error_of(operation)
-    return OperationError(
-        code=error.code,
-        detail=error.detail,
-        upstream=None
-        if error.upstream is None
-        else UpstreamSaid(method=error.upstream.method, message=error.upstream.message),
-        required=Money.of(error.required),
-    )

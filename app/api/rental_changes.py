@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -39,7 +40,7 @@ from app.kinds.kind import Kind
 from app.rentals.schemas import Rental
 from app.schemas import Money
 from app.tenants.scopes import Scope
-from app.values import LONGEST_SERVICE_DAYS, PeriodUnit, amount_text
+from app.values import LONGEST_SERVICE_DAYS, PeriodUnit
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
 Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
@@ -137,15 +138,7 @@ async def activate_rental(rental_id: UUID, context: Writer) -> Rental:
 async def get_restore_quote(rental_id: UUID, context: Reader) -> RestoreQuoteOut:
     """What restoring an expired rental would cost now, and whether it is possible."""
     quote = await restore.restore_quote(context.services.changes, context.caller, rental_id)
-    return RestoreQuoteOut(
-        price=Money(amount=amount_text(quote.price)),
-        days_overdue=quote.days_overdue,
-        prolonged_days=quote.prolonged_days,
-        phone_number=quote.phone_number,
-        service=quote.service,
-        country=quote.country,
-        upstream_order_id=quote.order_id,
-    )
+    return RestoreQuoteOut.model_validate({**asdict(quote), "upstream_order_id": quote.order_id})
 
 
 @router.post(
