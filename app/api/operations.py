@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.context import Context
 from app.api.fields import FilterText, RequestBody
-from app.api.guards import Require, RequirePlatform
+from app.api.guards import RentalsReader, RequirePlatform
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.problems import UpstreamSaid
@@ -25,10 +25,8 @@ from app.operations.states import State
 from app.rentals import repository as rentals
 from app.schemas import Money, View
 from app.settlement.resolution import resolve
-from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
-Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 
 
 class OperationError(View):
@@ -79,7 +77,7 @@ class Resolution(RequestBody):
 
 @router.get("/operations", summary="List operations")
 async def list_operations(
-    context: Reader,
+    context: RentalsReader,
     paging: Annotated[Paging, paged("operations")],
     state: Annotated[State | None, Query()] = None,
     kind: Annotated[KindName | None, Query()] = None,
@@ -102,7 +100,7 @@ async def list_operations(
 
 
 @router.get("/operations/{operation_id}", summary="Read an operation")
-async def get_operation(operation_id: UUID, context: Reader) -> OperationOut:
+async def get_operation(operation_id: UUID, context: RentalsReader) -> OperationOut:
     """One operation, and how it ended."""
     async with context.reading() as connection:
         found = await lookup.get(connection, context.tenant_id, operation_id)
