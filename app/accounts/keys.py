@@ -21,7 +21,8 @@ from app.events.types import EventType
 from app.upstream.errors import CallFailed
 from app.upstream.rows import Listing
 from app.upstream.wire import Order
-from app.vault.service import OpenedKey, StoredKey, Vault
+from app.vault.sealed import OpenedKey, StoredKey
+from app.vault.service import Vault
 from app.vault.stored import ACTIVE, REJECTED
 
 

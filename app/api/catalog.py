@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -161,17 +162,8 @@ class StockList(Page[ServiceStock]):
 async def list_countries(context: Reader) -> CountryList:
     """The countries that the upstream rents numbers in. `Age` tells how many seconds old the answer is."""
     found = await context.services.catalog.countries(context.caller)
-    items = [
-        CountryOut(
-            code=country.code,
-            name=country.name or country.upstream_code,
-            upstream_code=country.upstream_code,
-            switch_type=country.switch_type,
-            prolongable=country.prolongable,
-        )
-        for country in _of_age(context, found)
-    ]
-    return CountryList(items=items, next_cursor=None)
+    named = [replace(country, name=country.name or country.upstream_code) for country in found.value]
+    return _whole(context, CountryList, Cached(named, found.age))
 
 
 @router.get(

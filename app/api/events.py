@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from app.api.auth import reauthenticate
 from app.api.context import Context
 from app.api.fields import FilterText
-from app.api.guards import Require
+from app.api.guards import RentalsReader
 from app.api.paging import (
     Cursor,
     Feed,
@@ -33,10 +33,8 @@ from app.events.repository import Row
 from app.events.types import EventType
 from app.rentals import repository as rentals
 from app.schemas import View
-from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["events"], route_class=GatewayRoute)
-Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 
 FEED = "feed"
 STREAM = "text/event-stream"
@@ -84,7 +82,7 @@ class EventFeed(Feed[Event]):
     },
 )
 async def list_events(
-    context: Reader,
+    context: RentalsReader,
     types: Annotated[
         FilterText | None, Query(description="Only these types, with commas in between.")
     ] = None,
@@ -177,7 +175,7 @@ def _stream(context: Context, place: int, types: frozenset[EventType] | None) ->
     "/rentals/{rental_id}/events", summary="Read a rental's history", responses=problems(RentalNotFound)
 )
 async def list_rental_events(
-    rental_id: UUID, context: Reader, paging: Annotated[Paging, paged("events")]
+    rental_id: UUID, context: RentalsReader, paging: Annotated[Paging, paged("events")]
 ) -> EventList:
     """What happened to a rental, when, and by whom; newest first."""
     async with context.reading() as connection:

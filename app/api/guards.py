@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
 from app.api.auth import ADMIN, TENANT_HEADER, Credentials, Principal, address_of, authenticate
 from app.api.context import Context, transaction_of
@@ -115,6 +116,10 @@ class Require:
         async with transaction_of(request, named) as connection:
             await tenants.get_tenant(connection, named)
         return named
+
+
+RentalsReader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
+RentalsWriter = Annotated[Context, Depends(Require(Scope.RENTALS_WRITE))]
 
 
 class RequirePlatform(Require):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -15,15 +16,14 @@ from app.api.responses import GatewayRoute
 from app.api.tenants import TenantOut
 from app.idempotency.repository import NO_TENANT
 from app.operations import spending
-from app.schemas import Money
+from app.schemas import Money, View
 from app.tenants import service as tenants
 from app.tenants.issuer import ServiceToken
-from app.values import amount_text
 
 router = APIRouter(tags=["about"], route_class=GatewayRoute)
 
 
-class KeyOfCaller(BaseModel):
+class KeyOfCaller(View):
     """The API key, or the platform key, that the request came with."""
 
     id: UUID
@@ -58,11 +58,8 @@ async def get_me(context: Annotated[Context, Depends(Require(None, tenantless=Tr
     principal = await authenticate(context.request)
     key = principal.key
     subject = key.subject if isinstance(key, ServiceToken) else None
-    shown_key = (
-        None
-        if key is None or isinstance(key, ServiceToken)
-        else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
-    )
+    has_id = key is not None and not isinstance(key, ServiceToken)
+    shown_key = KeyOfCaller.model_validate(key) if has_id else None
     scopes = sorted(principal.scopes)
     if context.tenant_id == NO_TENANT:
         return Me(tenant=None, api_key=shown_key, subject=subject, scopes=scopes, spending=None)
@@ -74,10 +71,5 @@ async def get_me(context: Annotated[Context, Depends(Require(None, tenantless=Tr
         api_key=shown_key,
         subject=subject,
         scopes=scopes,
-        spending=SpendingOut(
-            month=f"{month.month:%Y-%m}",
-            limit=Money.of(month.limit),
-            held=Money(amount=amount_text(month.held)),
-            spent=Money(amount=amount_text(month.spent)),
-        ),
+        spending=SpendingOut.model_validate({**asdict(month), "month": f"{month.month:%Y-%m}"}),
     )

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from app.api.context import Context
-from app.api.guards import Require
+from app.api.guards import RentalsReader
 from app.api.paging import Cursor, Feed, Limit, Page, decoded, encoded, next_cursor, position
 from app.api.rendered import UNCHANGED, rendered_of
 from app.api.responses import UPSTREAM, GatewayRoute, problems
@@ -21,7 +21,6 @@ from app.messages.schemas import Message
 from app.messages.schemas import Scope as Scopes
 from app.rentals import message_reads
 from app.rentals import repository as rentals
-from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["messages"], route_class=GatewayRoute)
 
@@ -50,7 +49,7 @@ class MessageList(Page[Message]):
 )
 async def list_messages(
     rental_id: UUID,
-    context: Annotated[Context, Depends(Require(Scope.RENTALS_READ))],
+    context: RentalsReader,
     scope: Annotated[
         Literal["all", "rented", "other"], Query(description="For the rented services, or for others.")
     ] = "all",

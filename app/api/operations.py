@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.context import Context
 from app.api.fields import FilterText, RequestBody
-from app.api.guards import Require, RequirePlatform
+from app.api.guards import RentalsReader, RequirePlatform
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.problems import UpstreamSaid
@@ -22,15 +23,13 @@ from app.operations import lookup
 from app.operations.operation import Operation, error_of
 from app.operations.states import State
 from app.rentals import repository as rentals
-from app.schemas import Money
+from app.schemas import Money, View
 from app.settlement.resolution import resolve
-from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
-Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
 
 
-class OperationError(BaseModel):
+class OperationError(View):
     """Why an operation failed."""
 
     code: str
@@ -78,7 +77,7 @@ class Resolution(RequestBody):
 
 @router.get("/operations", summary="List operations")
 async def list_operations(
-    context: Reader,
+    context: RentalsReader,
     paging: Annotated[Paging, paged("operations")],
     state: Annotated[State | None, Query()] = None,
     kind: Annotated[KindName | None, Query()] = None,
@@ -101,7 +100,7 @@ async def list_operations(
 
 
 @router.get("/operations/{operation_id}", summary="Read an operation")
-async def get_operation(operation_id: UUID, context: Reader) -> OperationOut:
+async def get_operation(operation_id: UUID, context: RentalsReader) -> OperationOut:
     """One operation, and how it ended."""
     async with context.reading() as connection:
         found = await lookup.get(connection, context.tenant_id, operation_id)
@@ -135,34 +134,13 @@ async def _shown(
 ) -> list[OperationOut]:
     existing = await rentals.existing(connection, tenant_id, [operation.rental_id for operation in found])
     return [
-        OperationOut(
-            id=operation.id,
-            kind=KindName(operation.kind),
-            state=operation.state,
-            rental_id=operation.rental_id if operation.rental_id in existing else None,
-            request=kind_of(operation).request.shown(operation.request),
-            price=Money.of(operation.price),
-            error=_error(operation),
-            candidates=None
-            if operation.candidates is None
-            else [Candidate(**candidate) for candidate in operation.candidates],
-            created_at=operation.created_at,
-            sent_at=operation.sent_at,
-            settled_at=operation.settled_at,
+        OperationOut.model_validate(
+            {
+                **asdict(operation),
+                "rental_id": operation.rental_id if operation.rental_id in existing else None,
+                "request": kind_of(operation).request.shown(operation.request),
+                "error": error_of(operation) if operation.error else None,
+            }
         )
         for operation in found
     ]
-
-
-def _error(operation: Operation) -> OperationError | None:
-    if operation.error is None:
-        return None
-    error = error_of(operation)
-    return OperationError(
-        code=error.code,
-        detail=error.detail,
-        upstream=None
-        if error.upstream is None
-        else UpstreamSaid(method=error.upstream.method, message=error.upstream.message),
-        required=Money.of(error.required),
-    )

@@ -91,10 +91,6 @@ class Paging:
         """How many rows to read: one more than is shown tells whether there are further ones."""
         return self.limit + 1
 
-    def next_cursor(self, rows: Sequence[_HasId]) -> str | None:
-        """The cursor of the page after the one that begins these rows."""
-        return next_cursor(self.kind, rows, self.limit, lambda row: row.id)
-
     def page(self, model: type[P], rows: Sequence[_HasId], items: Sequence[Any] | None = None) -> P:
         """The page that begins these rows, as callers read it.
 
@@ -102,7 +98,8 @@ class Paging:
             items: what the page shows; made from the rows if left out.
         """
         shown = rows[: self.limit] if items is None else items
-        return model.model_validate({"items": shown, "next_cursor": self.next_cursor(rows)})
+        following = next_cursor(self.kind, rows, self.limit, lambda row: row.id)
+        return model.model_validate({"items": shown, "next_cursor": following})
 
 
 def paged(kind: str) -> Any:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field, StrictInt
 
 from app.accounts import schedule
 from app.api.context import Context
 from app.api.fields import Code, DecimalText, RequestBody, dollars, period
-from app.api.guards import Require
+from app.api.guards import RentalsReader, RentalsWriter
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import SPENDING, UPSTREAM, problems
 from app.catalog.service import addable, prolongable
@@ -38,12 +39,9 @@ from app.kinds.changes import Outcome
 from app.kinds.kind import Kind
 from app.rentals.schemas import Rental
 from app.schemas import Money
-from app.tenants.scopes import Scope
-from app.values import LONGEST_SERVICE_DAYS, PeriodUnit, amount_text
+from app.values import LONGEST_SERVICE_DAYS, PeriodUnit
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
-Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
-Writer = Annotated[Context, Depends(Require(Scope.RENTALS_WRITE))]
 
 OPEN_OUTCOME: dict[int | str, dict[str, Any]] = {
     202: {"model": Rental, "description": "The outcome is still open; `pending_operation` tells it."}
@@ -122,7 +120,7 @@ class ImportStarted(BaseModel):
     summary="Activate a rental's number",
     responses=problems(*CHANGING, *UPSTREAM),
 )
-async def activate_rental(rental_id: UUID, context: Writer) -> Rental:
+async def activate_rental(rental_id: UUID, context: RentalsWriter) -> Rental:
     """Queue the number for activation, so that it can receive; its `number_state` tells when it can."""
     changes = context.services.changes
     outcome = await activate.activate(changes, context.caller, rental_id, context.claim)
@@ -134,18 +132,10 @@ async def activate_rental(rental_id: UUID, context: Writer) -> Rental:
     summary="Ask what restoring costs",
     responses=problems(*RESTORING, *UPSTREAM),
 )
-async def get_restore_quote(rental_id: UUID, context: Reader) -> RestoreQuoteOut:
+async def get_restore_quote(rental_id: UUID, context: RentalsReader) -> RestoreQuoteOut:
     """What restoring an expired rental would cost now, and whether it is possible."""
     quote = await restore.restore_quote(context.services.changes, context.caller, rental_id)
-    return RestoreQuoteOut(
-        price=Money(amount=amount_text(quote.price)),
-        days_overdue=quote.days_overdue,
-        prolonged_days=quote.prolonged_days,
-        phone_number=quote.phone_number,
-        service=quote.service,
-        country=quote.country,
-        upstream_order_id=quote.order_id,
-    )
+    return RestoreQuoteOut.model_validate({**asdict(quote), "upstream_order_id": quote.order_id})
 
 
 @router.post(
@@ -155,7 +145,7 @@ async def get_restore_quote(rental_id: UUID, context: Reader) -> RestoreQuoteOut
     responses=problems(*RESTORING, *SPENDING, *UPSTREAM, also=OPEN_OUTCOME),
 )
 async def restore_rental(
-    rental_id: UUID, context: Writer, body: Annotated[RestoreRequest | None, Body()] = None
+    rental_id: UUID, context: RentalsWriter, body: Annotated[RestoreRequest | None, Body()] = None
 ) -> Rental:
     """Restore a rental after its end, once, for the price that is quoted now; its new end is read back."""
     max_price = dollars(body.max_price) if body else None
@@ -179,7 +169,7 @@ async def restore_rental(
         also=OPEN_OUTCOME,
     ),
 )
-async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: Writer) -> Rental:
+async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: RentalsWriter) -> Rental:
     """Prolong a rental, once; its new end is read back. The upstream prolongs only in the last days before
     the end. A rental of several services is prolonged order by order.
     """
@@ -210,7 +200,7 @@ async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: Writer)
         also=OPEN_OUTCOME,
     ),
 )
-async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: Writer) -> Rental:
+async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: RentalsWriter) -> Rental:
     """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
     `expires_at` is the earliest end of its orders; `upstream_orders` has each.
     """
@@ -234,7 +224,7 @@ async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: Wri
     summary="Delete a rental",
     responses=problems(*CHANGING, *UPSTREAM, also=OPEN_OUTCOME),
 )
-async def delete_rental(rental_id: UUID, context: Writer) -> Rental | None:
+async def delete_rental(rental_id: UUID, context: RentalsWriter) -> Rental | None:
     """Give a rental up before its end; the upstream promises no refund. The rental stays readable."""
     outcome = await delete.delete(context.services.changes, context.caller, rental_id, context.claim)
     rental = _answer(context, delete.KIND, outcome)
@@ -242,7 +232,7 @@ async def delete_rental(rental_id: UUID, context: Writer) -> Rental | None:
 
 
 @router.post("/rentals/import", status_code=202, summary="Import rentals", responses=problems(NoUpstreamKey))
-async def import_rentals(context: Writer) -> ImportStarted:
+async def import_rentals(context: RentalsWriter) -> ImportStarted:
     """Take in what was bought or closed outside the gateway: living orders, and every page of the archive.
     The worker does so by itself as well, once a day and for each new account.
     """

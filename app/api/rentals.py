@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
-from app.api.context import Context
 from app.api.fields import (
     Code,
     DecimalText,
@@ -21,7 +20,7 @@ from app.api.fields import (
     period,
     phone_filter,
 )
-from app.api.guards import Require
+from app.api.guards import RentalsReader, RentalsWriter
 from app.api.idempotency import IdempotentRoute
 from app.api.paging import Page, Paging, paged
 from app.api.rendered import UNCHANGED, rendered_of
@@ -43,12 +42,9 @@ from app.rentals.auto_prolong import Plan
 from app.rentals.schemas import Rental, RentalStatus
 from app.rentals.service import KEEP, Change, Keep
 from app.rentals.views import RentalFilter
-from app.tenants.scopes import Scope
 from app.values import PeriodUnit, iso_country
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
-Reader = Annotated[Context, Depends(Require(Scope.RENTALS_READ))]
-Writer = Annotated[Context, Depends(Require(Scope.RENTALS_WRITE))]
 
 CURSOR = "rentals"
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
@@ -125,7 +121,7 @@ class RentalList(Page[Rental]):
         also={202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."}},
     ),
 )
-async def create_rental(body: RentalRequest, context: Writer) -> Rental:
+async def create_rental(body: RentalRequest, context: RentalsWriter) -> Rental:
     """Rent a number, once. A 202 means that it is not known yet whether the upstream made the order."""
     wanted = Purchase(
         country=body.country,
@@ -145,7 +141,7 @@ async def create_rental(body: RentalRequest, context: Writer) -> Rental:
 
 @router.get("/rentals", summary="List rentals")
 async def list_rentals(
-    context: Reader,
+    context: RentalsReader,
     paging: Annotated[Paging, paged(CURSOR)],
     status: Annotated[RentalStatus | None, Query()] = None,
     country: Annotated[FilterText | None, Query()] = None,
@@ -183,7 +179,7 @@ async def list_rentals(
     response_model=Rental,
     responses=problems(RentalNotFound, also=UNCHANGED),
 )
-async def get_rental(rental_id: UUID, context: Reader) -> Response:
+async def get_rental(rental_id: UUID, context: RentalsReader) -> Response:
     """One rental, as it was last seen; `synced_at` tells when."""
     services = context.services
     answer = await rendered_of(context.request).answer(
@@ -213,7 +209,7 @@ def _prolonging(change: RentalChange) -> Plan | Keep | None:
     responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid),
 )
 async def update_rental(
-    rental_id: UUID, context: Writer, body: Annotated[RentalChange | None, Body()] = None
+    rental_id: UUID, context: RentalsWriter, body: Annotated[RentalChange | None, Body()] = None
 ) -> Rental:
     """Change what is noted on a rental; it costs nothing and calls nobody.
 
