@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances, account_looks, workers
 from app.database import NOW, seconds, this_account
+from app.database.lease import ended, until
 from app.database.pipeline import Query, run
 from app.events.notifications import CHANNEL, TOLD, notify
 from app.vault.models import upstream_keys
@@ -75,13 +76,13 @@ async def want(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, seconds: float, interval: float
 ) -> None:
     """Note that somebody waits for news of an account for so long; it is looked at every `interval` then."""
-    until = NOW + timedelta(seconds=seconds)
+    wanted_until = until(seconds)
     soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), NOW)
     await connection.execute(
         account_looks.update()
         .where(*_this(tenant_id, upstream_key_id))
         .values(
-            wanted_until=sa.func.greatest(account_looks.c.wanted_until, until),
+            wanted_until=sa.func.greatest(account_looks.c.wanted_until, wanted_until),
             due_at=sa.func.least(account_looks.c.due_at, soon),
             next_at=sa.func.least(account_looks.c.next_at, soon),
         )
@@ -227,7 +228,7 @@ async def note_archive_read(
             archive_skip=0,
             archive_incomplete=False,
             archive_rows=rows,
-            archive_due_at=NOW + timedelta(seconds=next_in),
+            archive_due_at=until(next_in),
             archive_read_at=NOW if whole else account_looks.c.archive_read_at,
         )
     )
@@ -250,7 +251,7 @@ async def note_seen(connection: AsyncConnection, tenant_id: UUID, upstream_key_i
 
 def free() -> sa.ColumnElement[bool]:
     """Whether no living worker has an account, in a query of `account_looks`."""
-    lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > NOW)
+    lives = sa.exists().where(workers.c.id == account_looks.c.holder, ~ended(workers.c.alive_until))
     return sa.or_(account_looks.c.holder.is_(None), ~lives)
 
 

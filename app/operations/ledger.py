@@ -16,6 +16,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.database import NOW, new_id, this_account
+from app.database.lease import until
 from app.database.pipeline import Query, run, run_together
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
@@ -117,7 +118,7 @@ async def attend(connection: AsyncConnection, operation: Operation, seconds: flo
     result = await connection.execute(
         operations.update()
         .where(*_this(operation), operations.c.state == State.QUEUED)
-        .values(attended_until=NOW + timedelta(seconds=seconds + ATTENDED_SECONDS))
+        .values(attended_until=until(seconds + ATTENDED_SECONDS))
     )
     return bool(result.rowcount)
 
@@ -222,7 +223,7 @@ async def _requeue(
             .where(*_this(operation), operations.c.step == operation.step, operations.c.state.in_(states))
             .values(
                 state=State.QUEUED,
-                attended_until=NOW + timedelta(seconds=seconds),
+                attended_until=until(seconds),
                 **values,
             )
             .returning(*COLUMNS)
