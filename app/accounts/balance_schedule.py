@@ -7,7 +7,7 @@ written with the commit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from app.accounts.models import account_balances
 from app.accounts.schedule import of_key, watched
 from app.database import NOW, this_account
 from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.lease import ended, until
 from app.vault.models import upstream_keys
 
 
@@ -68,7 +69,7 @@ async def claim(connection: AsyncConnection, limit: int, seconds: float) -> list
         .join(upstream_keys, of_key(account_balances))
         .where(
             account_balances.c.due_at <= NOW,
-            sa.or_(account_balances.c.claimed_until.is_(None), account_balances.c.claimed_until < NOW),
+            ended(account_balances.c.claimed_until),
             upstream_keys.c.deleted_at.is_(None),
             watched(),
         )
@@ -83,7 +84,7 @@ async def claim(connection: AsyncConnection, limit: int, seconds: float) -> list
             account_balances.c.tenant_id == due.c.tenant_id,
             account_balances.c.upstream_key_id == due.c.upstream_key_id,
         )
-        .values(claimed_until=NOW + timedelta(seconds=seconds))
+        .values(claimed_until=until(seconds))
         .returning(
             account_balances.c.tenant_id,
             account_balances.c.upstream_key_id,
@@ -101,7 +102,7 @@ async def renew(connection: AsyncConnection, due: Due, seconds: float) -> tuple[
     renewed = (
         account_balances.update()
         .where(*claimed(due))
-        .values(claimed_until=NOW + timedelta(seconds=seconds))
+        .values(claimed_until=until(seconds))
         .returning(account_balances.c.claimed_until, NOW)
     )
     row = (await connection.execute(renewed)).one_or_none()
@@ -111,9 +112,7 @@ async def renew(connection: AsyncConnection, due: Due, seconds: float) -> tuple[
 async def put_off(connection: AsyncConnection, due: Due, seconds: float) -> None:
     """Give a claim up; the balance is due again in so many seconds."""
     await connection.execute(
-        account_balances.update()
-        .where(*claimed(due))
-        .values(claimed_until=None, due_at=NOW + timedelta(seconds=seconds))
+        account_balances.update().where(*claimed(due)).values(claimed_until=None, due_at=until(seconds))
     )
 
 
@@ -124,7 +123,7 @@ async def note_failure(connection: AsyncConnection, due: Due, error_code: str, n
         .where(*claimed(due))
         .values(
             claimed_until=None,
-            due_at=NOW + timedelta(seconds=next_in),
+            due_at=until(next_in),
             failures=due.failures + 1,
             error_code=error_code,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from app.accounts.models import refresh_requests
 from app.accounts.schedule import poll_soon
 from app.audit.caller import Caller
 from app.database import NOW
+from app.database.lease import until
 from app.errors import NotFound, RentgateError, UpstreamRefusal, UpstreamUnavailable, catalogue
 from app.events.notifications import notify
 from app.vault.models import upstream_keys
@@ -68,7 +68,7 @@ async def ask(
             address=caller.address,
             request_id=caller.request_id,
             traceparent=request.traceparent,
-            waits_until=NOW + timedelta(seconds=seconds),
+            waits_until=until(seconds),
         )
     )
     await poll_soon(connection, caller.tenant_id, upstream_key_id)

@@ -159,10 +159,10 @@ async def prune(connection: AsyncConnection, tenant_id: UUID, before: datetime) 
     return int(last - pruned.position)
 
 
-async def head_of(connection: AsyncConnection, tenant_id: UUID, *, lock: bool = False) -> Head:
+async def head_of(connection: AsyncConnection, tenant_id: UUID) -> Head:
     """A trail's newest seal; position 0 before the first."""
     query = sa.select(audit_heads.c.position, audit_heads.c.hash).where(audit_heads.c.tenant_id == tenant_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
     return Head(0, BEFORE_THE_FIRST) if row is None else Head(*row)
 
 

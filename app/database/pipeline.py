@@ -6,9 +6,10 @@ caller waits, or where a poll of each of thousands of accounts does. What is run
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Generic, LiteralString, TypeVar, cast, overload
 
@@ -17,6 +18,7 @@ from psycopg import AsyncPipeline
 from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus
 from psycopg.rows import namedtuple_row
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
@@ -57,6 +59,11 @@ class Query(Generic[T]):
     def then(self, further: Callable[[T], A]) -> Query[A]:
         """This query, what was read of its answer taken further."""
         return Query(self.sql, self.values, lambda answer: further(self.read(answer)))
+
+
+def records(rows: Iterable[Any]) -> Jsonb:
+    """Dataclasses as `jsonb_to_recordset` reads them."""
+    return Jsonb([asdict(row) for row in rows], dumps=partial(json.dumps, default=str))
 
 
 async def run(connection: AsyncConnection, query: Query[T]) -> T:

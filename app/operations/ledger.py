@@ -16,6 +16,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
 from app.database import NOW, new_id, this_account
+from app.database.lease import until
 from app.database.pipeline import Query, run, run_together
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
@@ -114,12 +115,9 @@ async def attend(connection: AsyncConnection, operation: Operation, seconds: flo
     """Say that a queued operation's process is alive, and need not be heard of again for so many seconds;
     False if it isn't queued any more.
     """
-    result = await connection.execute(
-        operations.update()
-        .where(*_this(operation), operations.c.state == State.QUEUED)
-        .values(attended_until=NOW + timedelta(seconds=seconds + ATTENDED_SECONDS))
-    )
-    return bool(result.rowcount)
+    queued = operations.c.state == State.QUEUED
+    attended_until = until(seconds + ATTENDED_SECONDS)
+    return await _change(connection, operation, queued, attended_until=attended_until) is not None
 
 
 def marking_sent(operation: Operation, seconds: float) -> Query[bool]:
@@ -190,15 +188,8 @@ async def advance_in_review(connection: AsyncConnection, operation: Operation) -
     """The step for want of which the operation is in review was done after all. What is left of it stays a
     person's to do; None if the operation is somewhere else by now.
     """
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation), operations.c.step == operation.step, operations.c.state == State.REVIEW)
-            .values(step=operation.step + 1)
-            .returning(*COLUMNS)
-        )
-    ).one_or_none()
-    return _reached(row)
+    in_review = operations.c.state == State.REVIEW
+    return await _change(connection, operation, _at_step(operation), in_review, step=operation.step + 1)
 
 
 async def postpone(
@@ -216,53 +207,28 @@ async def _requeue(
     **values: Any,
 ) -> Operation | None:
     """Queue an operation again, unattended after so many seconds."""
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation), operations.c.step == operation.step, operations.c.state.in_(states))
-            .values(
-                state=State.QUEUED,
-                attended_until=NOW + timedelta(seconds=seconds),
-                **values,
-            )
-            .returning(*COLUMNS)
-        )
-    ).one_or_none()
-    return _reached(row)
+    where = _at_step(operation), operations.c.state.in_(states)
+    return await _change(
+        connection, operation, *where, state=State.QUEUED, attended_until=until(seconds), **values
+    )
 
 
 async def keep_unexplained(connection: AsyncConnection, operation: Operation, said: UpstreamRefusal) -> None:
     """Keep what the upstream said to the present step, in words that don't tell whether it was done."""
-    await connection.execute(
-        operations.update()
-        .where(*_this(operation), operations.c.step == operation.step)
-        .values(unexplained={"method": said.method, "message": said.message})
-    )
+    unexplained = {"method": said.method, "message": said.message}
+    await _change(connection, operation, _at_step(operation), unexplained=unexplained)
 
 
 async def mark_answered(connection: AsyncConnection, operation: Operation) -> Operation:
     """Note that the caller was told 202, locking the operation against being settled meanwhile."""
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation))
-            .values(answered_at=sa.func.coalesce(operations.c.answered_at, NOW))
-            .returning(*COLUMNS)
-        )
-    ).one()
-    return from_row(row)
+    answered_at = sa.func.coalesce(operations.c.answered_at, NOW)
+    return await _change(connection, operation, answered_at=answered_at) or operation
 
 
 async def count_absence(connection: AsyncConnection, operation: Operation, seconds: float) -> None:
     """Add to the time for which the upstream's lists, when they could be read, lacked the operation."""
-    await connection.execute(
-        operations.update()
-        .where(*_this(operation))
-        .values(
-            absent_seconds=operations.c.absent_seconds + seconds,
-            absent_seen_at=NOW,
-        )
-    )
+    absent_seconds = operations.c.absent_seconds + seconds
+    await _change(connection, operation, absent_seconds=absent_seconds, absent_seen_at=NOW)
 
 
 async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -282,5 +248,14 @@ def _this_step(operation: Operation) -> dict[str, Any]:
     return {"tenant_id": operation.tenant_id, "operation_id": operation.id, "step": operation.step}
 
 
-def _this(operation: Operation) -> tuple[sa.ColumnElement[bool], ...]:
-    return operations.c.tenant_id == operation.tenant_id, operations.c.id == operation.id
+def _at_step(operation: Operation) -> sa.ColumnElement[bool]:
+    return operations.c.step == operation.step
+
+
+async def _change(
+    connection: AsyncConnection, operation: Operation, *where: sa.ColumnElement[bool], **values: Any
+) -> Operation | None:
+    """Change an operation's row; the operation then, or None if it isn't as it has to be."""
+    this = operations.c.tenant_id == operation.tenant_id, operations.c.id == operation.id
+    changing = operations.update().where(*this, *where).values(**values).returning(*COLUMNS)
+    return _reached((await connection.execute(changing)).one_or_none())

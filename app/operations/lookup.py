@@ -26,7 +26,7 @@ OPEN_STATES = ", ".join(f"'{state.value}'" for state in sorted(OPEN))
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Backlog:
     """Operations in one state: how many, and seconds since the oldest was sent, or made if it never was."""
 
     count: int
@@ -149,7 +149,7 @@ async def unattended(connection: AsyncConnection, limit: int = 100) -> list[tupl
     return [(row.tenant_id, row.id) for row in await connection.execute(query)]
 
 
-async def open_by_state(connection: AsyncConnection) -> dict[State, Standing]:
+async def open_by_state(connection: AsyncConnection) -> dict[State, Backlog]:
     """How many operations of all tenants stand in each open state, and since when; for the worker."""
     since = sa.func.coalesce(operations.c.sent_at, operations.c.created_at)
     rows = await connection.execute(
@@ -161,8 +161,8 @@ async def open_by_state(connection: AsyncConnection) -> dict[State, Standing]:
         .where(operations.c.state.in_(OPEN))
         .group_by(operations.c.state)
     )
-    found = {State(row[0]): Standing(row[1], row[2]) for row in rows}
-    return {state: found.get(state, Standing(0, 0.0)) for state in State if state in OPEN}
+    found = {State(row[0]): Backlog(row[1], row[2]) for row in rows}
+    return {state: found.get(state, Backlog(0, 0.0)) for state in State if state in OPEN}
 
 
 async def still_unattended(

@@ -77,7 +77,7 @@ class House:
         built, lease = self.services, Lease()
         poller = Watching(built.database, built.looker, built.pace, built.notifications, built.metrics)
         async with self.database.transaction(WORKER) as connection:
-            lease.renew(await leases.live(connection, lease.holder, 60), time.monotonic(), 60)
+            lease.renew(await leases.register(connection, lease.holder, 60), time.monotonic(), 60)
             await schedule.make_due(connection, self.tenant_id, self.key_id)
             taken = await leases.take(connection, lease.holder, 1_000)
         for one in taken:
@@ -88,7 +88,7 @@ class House:
                     await poller.poll(account, lease)
                 await poller.give_back(account, lease)
         async with self.database.transaction(WORKER) as connection:
-            await leases.bury(connection, lease.holder)
+            await leases.reap(connection, lease.holder)
 
     async def refresh(self, rental_id: UUID) -> bool:
         """Refresh a rental as the tenant's caller, with a worker of the test's own polling."""

@@ -52,14 +52,14 @@ def test_looks_that_are_late_or_under_way_or_failed(open_house: OpenHouse) -> No
 
             async with house.database.transaction(WORKER) as connection:
                 worker = new_id()
-                await leases.live(connection, worker, 60)
+                await leases.register(connection, worker, 60)
                 assert await leases.take(connection, worker, 1)
             under_way = await seen(house)
             assert under_way.accounts[0].held
             assert under_way.lag.accounts == 0
 
             async with house.database.transaction(WORKER) as connection:
-                await leases.bury(connection, worker)
+                await leases.reap(connection, worker)
             house.sandbox.faults.waiting.append(Fault(method="orders", kind=FaultKind.STATUS_500))
             await house.look()
             (failed,) = (await seen(house)).accounts
