@@ -83,16 +83,12 @@ async def add_service(
             require_known_ends([first])
             if first.expires_at != end:
                 raise OperationPending("The rental's end has just moved, and so the price.", retry_after=1)
-        if rental.phone_number is None:
-            raise RentalNotActive("The upstream doesn't tell the rental's number.")
-        if any(rented["code"] == service for rented in rental.services):
-            raise InvalidRequest(fields=(FieldError("body.service", "The rental has this service already."),))
         return AddServiceRequest(
             orders=(step_of(first, price),),
             service=service,
             service_name=offer.name if offer else None,
             days=days,
-            phone_number=rental.phone_number,
+            phone_number=_number_to_add_to(rental, service),
             country=rental.country,
             known_orders=tuple(known),
             max_price=max_price,
@@ -101,6 +97,21 @@ async def add_service(
     return await changes.run(
         caller, KIND, rental_id, request_for, claim=claim, price=quote.total, read_back=True
     )
+
+
+def _number_to_add_to(rental: Row, service: str) -> str:
+    """The rental's number.
+
+    Raises:
+        RentalNotActive: the upstream doesn't tell it, and what was made could not be recognized.
+        InvalidRequest: the rental has the service already.
+    """
+    if rental.phone_number is None:
+        raise RentalNotActive("The upstream doesn't tell the rental's number.")
+    if any(rented["code"] == service for rented in rental.services):
+        raise InvalidRequest(fields=(FieldError("body.service", "The rental has this service already."),))
+    number: str = rental.phone_number
+    return number
 
 
 async def _price(
