@@ -20,7 +20,13 @@ from app.sandbox.world import Account, Arrived, Order
 def control_router(sandbox: Sandbox) -> APIRouter:
     """The routes under `/control`."""
     router = APIRouter(prefix="/control", tags=["control"])
+    _add_accounts_and_orders(router, sandbox)
+    _add_settings(router, sandbox)
+    _add_faults_and_records(router, sandbox)
+    return router
 
+
+def _add_accounts_and_orders(router: APIRouter, sandbox: Sandbox) -> None:
     @router.post("/accounts", status_code=201)
     async def set_account(body: bodies.AccountBody) -> dict[str, Any]:
         account = sandbox.world.accounts.setdefault(body.api_key, Account(body.api_key, body.balance))
@@ -74,6 +80,8 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         order.number.messages.append(message)
         return {"sender": message.sender, "text": message.text, "service": service}
 
+
+def _add_settings(router: APIRouter, sandbox: Sandbox) -> None:
     @router.post("/time")
     async def pass_time(body: bodies.TimeBody) -> dict[str, Any]:
         sandbox.world.age(body.seconds)
@@ -105,9 +113,6 @@ def control_router(sandbox: Sandbox) -> APIRouter:
     @router.post("/reset", status_code=204)
     async def reset() -> None:
         sandbox.reset()
-
-    _add_faults_and_records(router, sandbox)
-    return router
 
 
 def _add_faults_and_records(router: APIRouter, sandbox: Sandbox) -> None:
