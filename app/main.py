@@ -22,9 +22,10 @@ from app.api.rendered import RenderedAnswers
 from app.api.repeats import Repeats
 from app.api.throttle import Throttle
 from app.api.windows import Windows
+from app.migrate import database_urls
 from app.settings import Settings
 from app.telemetry import configure_logging, traces
-from app.wiring import database_urls, services
+from app.wiring import services
 from app.worker import Worker
 
 WORKER_SWITCH = "RENTGATE_INTERNAL_WITHOUT_WORKER"

@@ -1,9 +1,13 @@
-"""Roles and migrations: what has to stand in the database before the gateway can use it."""
+"""Where the database is, its roles and its migrations: what has to stand before the gateway can use it."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +21,9 @@ from sqlalchemy.engine import make_url
 
 import migrations
 from app.database import Role
+from app.database.embedded import EmbeddedPostgres
 from app.errors import RentgateError
+from app.settings import Settings
 
 PREPARING = 0x70726570
 """The number of the advisory lock under which the embedded server is prepared ("prep")."""
@@ -37,6 +43,47 @@ class MigrationRefused(RentgateError):
     """The database is not one that this version can migrate, or its user may not do what migrating needs."""
 
     title = "The database can't be migrated"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """Where the database is: for the gateway, and for migrations."""
+
+    app: str
+    owner: str
+
+
+@asynccontextmanager
+async def database_urls(settings: Settings) -> AsyncIterator[DatabaseUrls]:
+    """The database that the settings name; without one, the embedded server, started, and migrated.
+
+    Raises:
+        MigrationRefused: the database is at a revision that this code doesn't know.
+    """
+    if settings.database_url is not None:
+        app_url = settings.database_url.get_secret_value()
+        await asyncio.to_thread(refuse_unknown_at, app_url)
+        owner = settings.database_owner_url
+        yield DatabaseUrls(app_url, owner.get_secret_value() if owner is not None else app_url)
+        return
+    server = EmbeddedPostgres(settings.data_dir.absolute())
+    superuser_url = await asyncio.to_thread(server.start)
+    try:
+        app_url, owner_url = await asyncio.to_thread(prepare_embedded, superuser_url)
+        await asyncio.to_thread(upgrade, owner_url)
+        yield DatabaseUrls(app_url, owner_url)
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def migrate_database(urls: DatabaseUrls) -> None:
+    """Make the roles and bring the database to the newest migration.
+
+    Raises:
+        MigrationRefused: the owner may not make the roles, or the database's revision is unknown.
+    """
+    prepare_roles(urls.owner, make_url(urls.app).username or "")
+    upgrade(urls.owner)
 
 
 def prepare_roles(owner_url: str, login: str) -> None:

@@ -14,7 +14,7 @@ from app.accounts.overview import Account, Lag
 from app.accounts.pace import Allowance, Pace
 from app.database import WORKER, Database
 from app.operations import lookup
-from app.operations.lookup import Standing
+from app.operations.lookup import Backlog
 from app.operations.states import State
 from app.rentals.models import rentals
 from app.rentals.repository import LIVING
@@ -38,7 +38,7 @@ class Overview:
     living: Mapping[UUID, int]
     pace: Mapping[UUID | None, Allowance]
     lag: Lag
-    operations: Mapping[State, Standing]
+    operations: Mapping[State, Backlog]
     webhooks: Queue
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import structlog
-from sqlalchemy.engine import make_url
 
-from app import migrate
 from app.accounts.buckets import Limit
 from app.accounts.calls import UpstreamCalls
 from app.accounts.pace import Pace
@@ -20,14 +18,13 @@ from app.accounts.set_aside_reports import SetAsideReports
 from app.audit.seals import Hash
 from app.catalog.availability import Availability
 from app.catalog.service import Catalog
-from app.database import Access, Database, Role
+from app.database import Database
 from app.errors import RentgateError
 from app.events.notifications import Notifications
 from app.kinds.changes import Changes
 from app.kinds.purchases import Purchases
 from app.kinds.registry import call_of
 from app.operations.executor import Executor
-from app.postgres import EmbeddedPostgres
 from app.rentals import repository as rental_repository
 from app.rentals.reading import OrderReader
 from app.rentals.schemas import Rental
@@ -46,6 +43,7 @@ from app.tenants.recognition import Recognition
 from app.upstream.balance import BalanceClient
 from app.upstream.client import UpstreamClient
 from app.upstream.transport import Transport
+from app.upstream_accounts.service import UpstreamAccounts
 from app.vault.homes import Homes, home
 from app.vault.keyring import Keyring, kept_vault_key
 from app.vault.resolver import Resolver
@@ -62,18 +60,17 @@ AUDIT = "audit"
 log = structlog.get_logger(__name__)
 
 
+class _Closeable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closeable)
+
+
 class SettingMissing(RentgateError):
     """A setting that this way of running needs is not set."""
 
     title = "A setting is missing"
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseUrls:
-    """Where the database is: for the gateway, and for migrations."""
-
-    app: str
-    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +85,7 @@ class Services:
     rotations: Rotations
     pace: Pace
     calls: UpstreamCalls
+    upstream_accounts: UpstreamAccounts
     catalog: Catalog
     availability: Availability
     executor: Executor[Rental]
@@ -107,43 +105,7 @@ class Services:
         Raises:
             VaultKeyUnusable: the vault key is not the one that this vault was made with.
         """
-        await self.keyring.make_ready(self.database)
-        async with self.database.transaction(Access(Role.APP)) as connection:
-            fingerprints = await self.keyring.unlock(connection)
-        return partial(fingerprints.of, AUDIT)
-
-
-@asynccontextmanager
-async def database_urls(settings: Settings) -> AsyncIterator[DatabaseUrls]:
-    """The database that the settings name; without one, the embedded server, started, and migrated.
-
-    Raises:
-        MigrationRefused: the database is at a revision that this code doesn't know.
-    """
-    if settings.database_url is not None:
-        app_url = settings.database_url.get_secret_value()
-        await asyncio.to_thread(migrate.refuse_unknown_at, app_url)
-        owner = settings.database_owner_url
-        yield DatabaseUrls(app_url, owner.get_secret_value() if owner is not None else app_url)
-        return
-    server = EmbeddedPostgres(settings.data_dir.absolute())
-    superuser_url = await asyncio.to_thread(server.start)
-    try:
-        app_url, owner_url = await asyncio.to_thread(migrate.prepare_embedded, superuser_url)
-        await asyncio.to_thread(migrate.upgrade, owner_url)
-        yield DatabaseUrls(app_url, owner_url)
-    finally:
-        await asyncio.to_thread(server.stop)
-
-
-def migrate_database(urls: DatabaseUrls) -> None:
-    """Make the roles and bring the database to the newest migration.
-
-    Raises:
-        MigrationRefused: the owner may not make the roles, or the database's revision is unknown.
-    """
-    migrate.prepare_roles(urls.owner, make_url(urls.app).username or "")
-    migrate.upgrade(urls.owner)
+        return partial((await self.keyring.check(self.database)).of, AUDIT)
 
 
 def vault_key(settings: Settings) -> str:
@@ -219,96 +181,104 @@ async def services(settings: Settings, database_url: str) -> AsyncIterator[Servi
         SettingMissing: there is no vault key.
     """
     hide(*(s.get_secret_value() for s in (settings.admin_token, settings.hcvault_token) if s is not None))
+    async with AsyncExitStack() as closing:
+        built = _built(settings, database_url, closing)
+        built.notifications.start()
+        yield built
+        await built.executor.drain()
+
+
+def _built(settings: Settings, database_url: str, closing: AsyncExitStack) -> Services:
+    """All services; what is open of them is closed with `closing`, what was opened last first."""
     listen_url = settings.database_listen_url
-    database = Database(database_url, through_pooler=listen_url is not None)
-    notifications = Notifications(listen_url.get_secret_value() if listen_url else database_url)
-    transport = Transport(settings.upstream_url, settings.upstream_timeout)
-    balance_transport = (
-        Transport(settings.balance_url, settings.upstream_timeout) if settings.balance_url else None
-    )
-    sender = Sender(allow_private=settings.webhook_allow_private)
+    database = _open(closing, Database(database_url, through_pooler=listen_url is not None))
     issuer = token_issuer(settings)
-    try:
-        keyring = Keyring(vault_homes(settings), settings.vault_cache_seconds)
-        metrics = Metrics()
-        metrics.watch_connections(database.connections_in_use)
-        vault = Vault(database, keyring, references(settings))
-        pace = Pace(
-            database,
-            metrics,
-            account=Limit(settings.upstream_rate, settings.upstream_burst),
-            everything=Limit(settings.upstream_global_rate, max(1.0, settings.upstream_global_rate)),
-            patience=settings.upstream_timeout,
-            balance=Limit(settings.balance_rate, 1.0),
-        )
-        calls = UpstreamCalls(
-            database,
-            vault,
-            UpstreamClient(transport),
-            pace,
-            metrics,
-            listed_order_ids=rental_repository.listed_order_ids,
-        )
-        catalog = Catalog(calls, countries_ttl=settings.countries_ttl, offers_ttl=settings.offers_ttl)
-        executor = Executor(
-            database,
-            calls,
-            call_of,
-            outcomes,
-            call_timeout=settings.upstream_timeout,
-            purchase_wait=settings.purchase_wait,
-        )
-        intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
-        looker = Looker(database, calls, intervals, metrics)
-        balances = None
-        if balance_transport is not None:
-            balances = BalanceReader(
-                database,
-                calls,
-                BalanceClient(balance_transport, observe=SetAsideReports(metrics).report),
-                pace,
-                metrics,
-                call_timeout=settings.upstream_timeout,
-                times=BalanceTimes(settings.balance_interval),
-            )
-        notifications.start()
-        reader = OrderReader(database, calls)
-        rentals = Rentals(database)
-        changes = Changes(database, catalog, calls, executor, reader, rentals)
-        yield Services(
-            settings,
-            database,
-            Recognition(database, issuer),
-            keyring,
-            vault,
-            Rotations(database, keyring, webhooks.seal_anew),
-            pace,
-            calls,
-            catalog,
-            Availability(calls, catalog, ttl=settings.offers_ttl),
-            executor,
-            rentals,
-            Purchases(vault=vault, changes=changes),
-            changes,
-            looker,
-            balances,
-            Refresher(
-                database,
-                notifications,
-                interval=settings.sync_interval,
-                call_timeout=settings.upstream_timeout,
-            ),
-            notifications,
-            Dispatcher(database, keyring, sender, notifications, metrics),
-            metrics,
-        )
-        await executor.drain()
-    finally:
-        await notifications.aclose()
-        await transport.aclose()
-        if balance_transport is not None:
-            await balance_transport.aclose()
-        await sender.aclose()
-        if issuer is not None:
-            await issuer.aclose()
-        await database.aclose()
+    if issuer is not None:
+        _open(closing, issuer)
+    sender = _open(closing, Sender(allow_private=settings.webhook_allow_private))
+    metrics = Metrics()
+    metrics.watch_connections(database.connections_in_use)
+    keyring = Keyring(vault_homes(settings), settings.vault_cache_seconds)
+    vault = Vault(database, keyring, references(settings))
+    pace = _pace(settings, database, metrics)
+    transport = _open(closing, Transport(settings.upstream_url, settings.upstream_timeout))
+    listed_order_ids = rental_repository.listed_order_ids
+    calls = UpstreamCalls(
+        database, vault, UpstreamClient(transport), pace, metrics, listed_order_ids=listed_order_ids
+    )
+    balances = _balances(settings, database, calls, pace, metrics=metrics, closing=closing)
+    catalog = Catalog(calls, countries_ttl=settings.countries_ttl, offers_ttl=settings.offers_ttl)
+    executor = _executor(settings, database, calls)
+    rentals = Rentals(database)
+    changes = Changes(database, catalog, calls, executor, OrderReader(database, calls), rentals)
+    intervals = Intervals(settings.sync_interval, settings.sync_idle_interval, settings.reconcile_seconds)
+    notifications = _open(
+        closing, Notifications(listen_url.get_secret_value() if listen_url else database_url)
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        recognition=Recognition(database, issuer),
+        keyring=keyring,
+        vault=vault,
+        rotations=Rotations(database, keyring, webhooks.seal_anew),
+        pace=pace,
+        calls=calls,
+        upstream_accounts=UpstreamAccounts(database, vault, calls),
+        catalog=catalog,
+        availability=Availability(calls, catalog, ttl=settings.offers_ttl),
+        executor=executor,
+        rentals=rentals,
+        purchases=Purchases(vault=vault, changes=changes),
+        changes=changes,
+        looker=Looker(database, calls, intervals, metrics),
+        balances=balances,
+        refresher=_refresher(settings, database, notifications),
+        notifications=notifications,
+        dispatcher=Dispatcher(database, keyring, sender, notifications, metrics),
+        metrics=metrics,
+    )
+
+
+def _open(closing: AsyncExitStack, opened: C) -> C:
+    closing.push_async_callback(opened.aclose)
+    return opened
+
+
+def _pace(settings: Settings, database: Database, metrics: Metrics) -> Pace:
+    return Pace(
+        database,
+        metrics,
+        account=Limit(settings.upstream_rate, settings.upstream_burst),
+        everything=Limit(settings.upstream_global_rate, max(1.0, settings.upstream_global_rate)),
+        patience=settings.upstream_timeout,
+        balance=Limit(settings.balance_rate, 1.0),
+    )
+
+
+def _executor(settings: Settings, database: Database, calls: UpstreamCalls) -> Executor[Rental]:
+    timeout, wait = settings.upstream_timeout, settings.purchase_wait
+    return Executor(database, calls, call_of, outcomes, call_timeout=timeout, purchase_wait=wait)
+
+
+def _balances(
+    settings: Settings,
+    database: Database,
+    calls: UpstreamCalls,
+    pace: Pace,
+    *,
+    metrics: Metrics,
+    closing: AsyncExitStack,
+) -> BalanceReader | None:
+    """The reader of balances, where they are read."""
+    if not settings.balance_url:
+        return None
+    transport = _open(closing, Transport(settings.balance_url, settings.upstream_timeout))
+    client = BalanceClient(transport, observe=SetAsideReports(metrics).report)
+    timeout, times = settings.upstream_timeout, BalanceTimes(settings.balance_interval)
+    return BalanceReader(database, calls, client, pace, metrics, call_timeout=timeout, times=times)
+
+
+def _refresher(settings: Settings, database: Database, notifications: Notifications) -> Refresher:
+    interval, timeout = settings.sync_interval, settings.upstream_timeout
+    return Refresher(database, notifications, interval=interval, call_timeout=timeout)

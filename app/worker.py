@@ -24,8 +24,8 @@ from app.operations import lookup
 from app.operations.states import State
 from app.rentals import auto_prolong, expiring
 from app.rentals.models import rentals
+from app.settlement.recovery import adopt_orphans
 from app.sync.balances import BalanceReader
-from app.sync.orphans import adopt_orphans
 from app.sync.watching import Watching
 from app.webhooks import claims, deliveries
 from app.wiring import Services

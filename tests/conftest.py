@@ -10,12 +10,17 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
-from app.wiring import DatabaseUrls
+from app.database.embedded import EmbeddedPostgres
+from app.migrate import DatabaseUrls
+
+# How long an example takes on a busy machine says nothing: figures are measured in `make bench`.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 MakeDatabase = Callable[[], DatabaseUrls]
 

@@ -7,15 +7,17 @@ written with the commit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances
-from app.accounts.schedule import watched
-from app.closing import ClosingWrite, Rank, at_commit
+from app.accounts.schedule import of_key, watched
+from app.database import NOW, this_account
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.lease import ended, until
 from app.vault.models import upstream_keys
 
 
@@ -33,13 +35,13 @@ class Due:
     failures: int
 
 
-_MOVED = ClosingWrite(
-    Rank.BALANCE,
+_MOVED = DeferredWrite(
+    LockOrder.BALANCE,
     """
     update account_balances
     set moved_at = clock_timestamp(),
         due_at = case when failures = 0 then least(due_at, clock_timestamp()) else due_at end
-    where tenant_id = %(tenant)s and upstream_key_id = %(account)s
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
     """,
 )
 
@@ -48,15 +50,15 @@ def note_moved(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UU
     """Have an account's balance read soon, from the commit on: a call may have moved it. One that can't be
     read waits for its next try all the same.
     """
-    at_commit(connection, _MOVED, {"tenant": tenant_id, "account": upstream_key_id})
+    at_commit(connection, _MOVED, {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id})
 
 
 async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have an account's balance read soon, also if it could not be read: its key is another one."""
     await connection.execute(
         account_balances.update()
-        .where(*this_account(tenant_id, upstream_key_id))
-        .values(moved_at=_now(), due_at=_now(), failures=0, error_code=None)
+        .where(*this_account(account_balances, tenant_id, upstream_key_id))
+        .values(moved_at=NOW, due_at=NOW, failures=0, error_code=None)
     )
 
 
@@ -64,10 +66,10 @@ async def claim(connection: AsyncConnection, limit: int, seconds: float) -> list
     """Claim accounts whose balance is due, the longest due first, for so many seconds; for the worker."""
     due = (
         sa.select(account_balances.c.tenant_id, account_balances.c.upstream_key_id)
-        .join(upstream_keys, _of_key())
+        .join(upstream_keys, of_key(account_balances))
         .where(
-            account_balances.c.due_at <= _now(),
-            sa.or_(account_balances.c.claimed_until.is_(None), account_balances.c.claimed_until < _now()),
+            account_balances.c.due_at <= NOW,
+            ended(account_balances.c.claimed_until),
             upstream_keys.c.deleted_at.is_(None),
             watched(),
         )
@@ -82,7 +84,7 @@ async def claim(connection: AsyncConnection, limit: int, seconds: float) -> list
             account_balances.c.tenant_id == due.c.tenant_id,
             account_balances.c.upstream_key_id == due.c.upstream_key_id,
         )
-        .values(claimed_until=_now() + timedelta(seconds=seconds))
+        .values(claimed_until=until(seconds))
         .returning(
             account_balances.c.tenant_id,
             account_balances.c.upstream_key_id,
@@ -100,8 +102,8 @@ async def renew(connection: AsyncConnection, due: Due, seconds: float) -> tuple[
     renewed = (
         account_balances.update()
         .where(*claimed(due))
-        .values(claimed_until=_now() + timedelta(seconds=seconds))
-        .returning(account_balances.c.claimed_until, _now())
+        .values(claimed_until=until(seconds))
+        .returning(account_balances.c.claimed_until, NOW)
     )
     row = (await connection.execute(renewed)).one_or_none()
     return None if row is None else (Due(due.tenant_id, due.upstream_key_id, row[0], due.failures), row[1])
@@ -110,9 +112,7 @@ async def renew(connection: AsyncConnection, due: Due, seconds: float) -> tuple[
 async def put_off(connection: AsyncConnection, due: Due, seconds: float) -> None:
     """Give a claim up; the balance is due again in so many seconds."""
     await connection.execute(
-        account_balances.update()
-        .where(*claimed(due))
-        .values(claimed_until=None, due_at=_now() + timedelta(seconds=seconds))
+        account_balances.update().where(*claimed(due)).values(claimed_until=None, due_at=until(seconds))
     )
 
 
@@ -123,30 +123,14 @@ async def note_failure(connection: AsyncConnection, due: Due, error_code: str, n
         .where(*claimed(due))
         .values(
             claimed_until=None,
-            due_at=_now() + timedelta(seconds=next_in),
+            due_at=until(next_in),
             failures=due.failures + 1,
             error_code=error_code,
         )
     )
 
 
-def this_account(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    """What finds an account's row in `account_balances`."""
-    return account_balances.c.tenant_id == tenant_id, account_balances.c.upstream_key_id == upstream_key_id
-
-
 def claimed(due: Due) -> tuple[sa.ColumnElement[bool], ...]:
     """What finds it as long as the claim on it stands."""
-    this = this_account(due.tenant_id, due.upstream_key_id)
-    return (*this, account_balances.c.claimed_until == due.claimed_until)
-
-
-def _of_key() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_balances.c.tenant_id,
-        upstream_keys.c.id == account_balances.c.upstream_key_id,
-    )
-
-
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()
+    row = this_account(account_balances, due.tenant_id, due.upstream_key_id)
+    return *row, account_balances.c.claimed_until == due.claimed_until

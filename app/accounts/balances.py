@@ -6,15 +6,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.balance_schedule import Due, claimed, this_account
+from app.accounts.balance_schedule import Due, claimed
 from app.accounts.models import account_balances, balance_readings
 from app.audit.caller import Caller, background
+from app.database import NOW, this_account
 from app.events import repository as events
 from app.events.types import EventType
 from app.schemas import Balance, Money
@@ -39,6 +41,8 @@ class AccountBalance:
             return None
         return Balance(amount=amount_text(self.amount), read_at=self.read_at)
 
+
+_this = partial(this_account, account_balances)
 
 UNKNOWN = AccountBalance()
 
@@ -74,11 +78,7 @@ async def note_reading(
     Returns:
         whether it was kept; it is not if the account is another's to read by now, or deleted.
     """
-    held = (
-        sa.select(account_balances, sa.func.clock_timestamp().label("now"))
-        .where(*claimed(due))
-        .with_for_update()
-    )
+    held = sa.select(account_balances, NOW.label("now")).where(*claimed(due)).with_for_update()
     row = (await connection.execute(held)).one_or_none()
     if row is None:
         return False
@@ -86,7 +86,7 @@ async def note_reading(
     found = AccountBalance(amount, row.now, row.low_balance_below)
     await connection.execute(
         account_balances.update()
-        .where(*this_account(due.tenant_id, due.upstream_key_id))
+        .where(*_this(due.tenant_id, due.upstream_key_id))
         .values(
             amount=amount,
             read_at=row.now,
@@ -116,7 +116,7 @@ async def set_mark(
     """Set the mark below which an account's balance is low, or with None have none, and tell the tenant if
     the balance is below it now and was not before.
     """
-    this = this_account(caller.tenant_id, upstream_key_id)
+    this = _this(caller.tenant_id, upstream_key_id)
     row = (await connection.execute(sa.select(account_balances).where(*this).with_for_update())).one_or_none()
     if row is None:
         return  # the key was deleted at this moment
@@ -162,7 +162,7 @@ async def of_accounts(
 
 async def forget(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Read an account's balance no more: its key is deleted. Its readings stay."""
-    await connection.execute(account_balances.delete().where(*this_account(tenant_id, upstream_key_id)))
+    await connection.execute(account_balances.delete().where(*_this(tenant_id, upstream_key_id)))
 
 
 async def delete_old(connection: AsyncConnection) -> int:

@@ -17,12 +17,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import pace_buckets
-from app.closing import ClosingWrite, Rank, at_commit
-from app.queries import Answer, Query, Statement, run, run_together
+from app.database import columns
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Answer, Query, run, run_together
 
 BACKGROUND_SHARE = 0.4
 
@@ -151,36 +151,22 @@ class Bucket:
 
 CLOCK = sa.func.date_part("epoch", sa.func.clock_timestamp())
 
-_FILL = Statement(
-    insert(pace_buckets)
-    .values(
-        name=sa.bindparam("bucket"),
-        tokens=sa.bindparam("burst"),
-        credit=0.0,
-        refilled_at=CLOCK,
-        promised_until=0.0,
-        contended_until=0.0,
-        reserved=[],
-    )
-    .on_conflict_do_nothing()
-)
+_FILL = """
+    insert into pace_buckets
+        (name, tokens, credit, refilled_at, promised_until, contended_until, reserved)
+    values (%(name)s, %(burst)s, 0, date_part('epoch', clock_timestamp()), 0, 0, '[]')
+    on conflict do nothing
+"""
 """Makes a full bucket where there is none yet."""
 
-_LOCK = Statement(
-    sa.select(pace_buckets, CLOCK.label("now"))
-    .where(pace_buckets.c.name == sa.bindparam("bucket"))
-    .with_for_update()
-)
+_BUCKETS = f"""
+    select {columns(pace_buckets)}, date_part('epoch', clock_timestamp()) as now from pace_buckets
+"""  # noqa: S608 - put together of our own words
+_LOCK = f"{_BUCKETS} where name = %(name)s for update"
+_LOCK_FREE = f"{_BUCKETS} where name = any(%(names)s) order by name for update skip locked"
 
-_LOCK_FREE = Statement(
-    sa.select(pace_buckets, CLOCK.label("now"))
-    .where(pace_buckets.c.name == sa.any_(sa.bindparam("buckets", type_=ARRAY(sa.Text))))
-    .order_by(pace_buckets.c.name)
-    .with_for_update(skip_locked=True)
-)
-
-_STORE = ClosingWrite(
-    Rank.PACE,
+_STORE = DeferredWrite(
+    LockOrder.PACE,
     """
     update pace_buckets b
     set tokens = s.tokens, credit = s.credit, refilled_at = s.refilled_at, promised_until = s.promised_until,
@@ -210,15 +196,15 @@ async def locked_if_free(
     def read(answer: Answer) -> dict[str, tuple[Bucket, float]]:
         return {row.name: _drawn(row, limit) for row in answer.rows}
 
-    return await run(connection, Query(_LOCK_FREE, {"buckets": list(names)}, read))
+    return await run(connection, Query(_LOCK_FREE, {"names": list(names)}, read))
 
 
 def _filling(name: str, limit: Limit) -> Query[None]:
-    return Query(_FILL, {"bucket": name, "burst": limit.burst}, lambda _: None)
+    return Query(_FILL, {"name": name, "burst": limit.burst}, lambda _: None)
 
 
 def _locking(name: str, limit: Limit) -> Query[tuple[Bucket, float]]:
-    return Query(_LOCK, {"bucket": name}, lambda answer: _drawn(answer.row, limit))
+    return Query(_LOCK, {"name": name}, lambda answer: _drawn(answer.row, limit))
 
 
 def _drawn(row: Any, limit: Limit) -> tuple[Bucket, float]:

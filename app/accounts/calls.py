@@ -1,51 +1,35 @@
-"""Calling the upstream in somebody's name: the turn, the key, the call, and the trace that it leaves."""
+"""Calling the upstream in somebody's name: the turn, the key, the call, and the trail that it leaves."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.breaker import Breaker
+from app.accounts.exchange import Exchange
 from app.accounts.health import Observation, Observations
 from app.accounts.health_notes import HealthNotes
-from app.accounts.observed import observed
+from app.accounts.keys import AccountKeys
 from app.accounts.pace import Pace
-from app.accounts.set_aside_reports import SetAsideReports
-from app.accounts.trials import ListedOrderIds, Trials
+from app.accounts.trials import ListedOrderIds
 from app.audit import repository as audit
 from app.audit.caller import Caller, background
 from app.audit.repository import Entry
 from app.database import Access, Database
 from app.errors import (
-    DatabaseUnavailable,
     RentgateError,
-    UpstreamAccountDiffers,
-    UpstreamBusy,
-    UpstreamKeyInUse,
     UpstreamKeyRejected,
-    UpstreamTimeout,
-    UpstreamUnavailable,
 )
-from app.events import repository as events
-from app.events.types import EventType
-from app.queries import Query
 from app.telemetry import Metrics
 from app.upstream.client import UpstreamClient
 from app.upstream.errors import CallFailed, Outcome
-from app.upstream.rows import Listing
-from app.upstream.set_aside import Findings
-from app.upstream.wire import Order
-from app.vault.service import StoredKey, Vault
-from app.vault.stored import ACTIVE, REJECTED
+from app.vault.service import Vault
 
 T = TypeVar("T")
 
@@ -83,15 +67,11 @@ class UpstreamCalls:
         listed_order_ids: ListedOrderIds,
     ) -> None:
         self._database = database
-        self._vault = vault
-        self._client = client
         self._pace = pace
-        self._breaker = Breaker()
-        self._metrics = metrics
-        self._set_aside = SetAsideReports(metrics)
+        self._exchange = Exchange(client, pace, metrics)
+        self.keys = AccountKeys(database, vault, pace, self._exchange, listed_order_ids)
+        self.trials = self.keys.trials
         self.health_notes = HealthNotes(database)
-        self.trials = Trials(database, vault, self.try_secret, listed_order_ids)
-        self._taking: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def read(
         self,
@@ -155,7 +135,7 @@ class UpstreamCalls:
         await self._pace.wait_for_turn(None)
         outcome = audit.SUCCEEDED
         try:
-            return await self._counted(method, None, call)
+            return await self._exchange.make(method, None, call)
         except CallFailed as failure:
             outcome = failure.error.code
             raise failure.error from None
@@ -166,26 +146,6 @@ class UpstreamCalls:
             elif caller is not None:
                 async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
                     audit.record_all(connection, caller, [entry])
-
-    async def try_secret(self, caller: Caller, upstream_key_id: UUID, api_key: str) -> Listing[Order]:
-        """The orders that a secret shows which is not stored (yet) in this key's place.
-
-        Raises:
-            UpstreamKeyRejected: the upstream does not accept it.
-            RentgateError: what else went wrong, fit for the caller.
-        """
-        await self._pace.wait_for_turn(upstream_key_id)
-        try:
-            found = await self._counted("orders", upstream_key_id, lambda client: client.orders(api_key))
-        except CallFailed as failure:
-            await self._note_trial(caller, upstream_key_id, failure.error.code)
-            raise failure.error from None
-        await self._note_trial(caller, upstream_key_id, audit.SUCCEEDED)
-        return found
-
-    async def _note_trial(self, caller: Caller, upstream_key_id: UUID, outcome: str) -> None:
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            audit.record(connection, caller, "upstream.orders", target=upstream_key_id, outcome=outcome)
 
     async def send(
         self,
@@ -203,9 +163,9 @@ class UpstreamCalls:
         """
         try:
             await self._pace.wait_for_turn(upstream_key_id)
-            await self.make_ready(caller.tenant_id, upstream_key_id)
+            await self.keys.make_ready(caller.tenant_id, upstream_key_id)
             async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-                opened = await self._vault.open_secret(connection, caller.tenant_id, upstream_key_id)
+                opened = await self.keys.open(connection, caller.tenant_id, upstream_key_id)
         except RentgateError as error:
             raise CallFailed(Outcome.NOT_SENT, error, method) from None
         return await self.fire(
@@ -239,7 +199,7 @@ class UpstreamCalls:
             wait = self._pace.wait_for_turn if patient else self._pace.wait_for_spare
             await wait(account.upstream_key_id)
         if account.api_key is None:
-            await self.make_ready(account.tenant_id, account.upstream_key_id)
+            await self.keys.make_ready(account.tenant_id, account.upstream_key_id)
             async with self._database.transaction(Access.tenant(account.tenant_id)) as connection:
                 api_key = await self.open_for(connection, account)
         else:
@@ -267,19 +227,9 @@ class UpstreamCalls:
         Raises:
             NotFound: it was deleted meanwhile.
         """
-        opened = await self._vault.open_secret(connection, account.tenant_id, account.upstream_key_id)
+        opened = await self.keys.open(connection, account.tenant_id, account.upstream_key_id)
         account.api_key = None if opened.kept_elsewhere else opened.secret
         return opened.secret
-
-    async def accept(self, connection: AsyncConnection, account: WatchedAccount) -> None:
-        """Note that the upstream accepts an account's key: one that was rejected has proven itself again."""
-        await self._note_acceptance(connection, background(account.tenant_id), account.upstream_key_id)
-
-    async def _note_acceptance(
-        self, connection: AsyncConnection, caller: Caller, upstream_key_id: UUID
-    ) -> None:
-        if await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, ACTIVE):
-            audit.record(connection, caller, "upstream_key.accept", target=upstream_key_id)
 
     async def draw(self, connection: AsyncConnection, upstream_key_id: UUID) -> float:
         """Take the account's next turn for a caller: the seconds until it comes.
@@ -288,40 +238,6 @@ class UpstreamCalls:
             UpstreamBusy: it would come too late.
         """
         return await self._pace.draw(connection, upstream_key_id)
-
-    async def make_ready(self, tenant_id: UUID, upstream_key_id: UUID) -> None:
-        """Have the vault ready to open a key; to be called before the transaction that does.
-
-        A secret that was replaced at its source is tried before it is used, and only once at a time.
-
-        Raises:
-            VaultUnavailable: the service that keeps the vault's key, or the secret, can't be asked.
-            UpstreamKeyRejected: the secret at the key's reference now is no good, or another account's.
-            RentgateError: what else went wrong with trying it.
-        """
-        if await self._vault.make_key_ready(tenant_id, upstream_key_id) is None:
-            return
-        async with self._taking.setdefault(upstream_key_id, asyncio.Lock()):
-            rotated = await self._vault.make_key_ready(tenant_id, upstream_key_id)
-            if rotated is None:
-                return
-            gateway = background(tenant_id)
-            try:
-                await self.trials.replace(
-                    gateway, upstream_key_id, rotated.secret, reference=rotated.reference, rotated=True
-                )
-            except (UpstreamKeyRejected, UpstreamAccountDiffers, UpstreamKeyInUse) as refusal:
-                await self._mark_rejected(gateway, upstream_key_id)
-                why = f"The secret that is at the key's reference now is not taken: {refusal.title}."
-                raise UpstreamKeyRejected(why) from None
-
-    def stored_key(self, tenant_id: UUID, upstream_key_id: UUID) -> Query[StoredKey]:
-        """What is stored of the account's key, for `open_stored`."""
-        return self._vault.stored_key(tenant_id, upstream_key_id)
-
-    async def open_stored(self, connection: AsyncConnection, stored: StoredKey) -> str:
-        """The plain key of what is stored of it, for a call that is made at once."""
-        return (await self._vault.open_stored(connection, stored)).secret
 
     async def fire(
         self,
@@ -341,52 +257,11 @@ class UpstreamCalls:
             CallFailed: with what is certain of the outcome.
         """
         try:
-            return await self._counted(method, upstream_key_id, call, readings)
+            return await self._exchange.make(method, upstream_key_id, call, readings)
         except CallFailed as failure:
             if isinstance(failure.error, UpstreamKeyRejected):
-                self._vault.doubt(upstream_key_id)
-                await self._mark_rejected(caller, upstream_key_id)
+                await self.keys.reject(caller, upstream_key_id)
             raise
-
-    async def _hold_off(self, upstream_key_id: UUID | None, error: RentgateError) -> None:
-        """If the upstream limits an account's calls, none is made before it wants one."""
-        if upstream_key_id is None or not isinstance(error, UpstreamBusy) or error.retry_after is None:
-            return
-        try:
-            await self._pace.hold_off(upstream_key_id, error.retry_after)
-        except DatabaseUnavailable as away:  # what came of the call must not be lost over this
-            log.warning("pace.not_held_off", upstream_key_id=str(upstream_key_id), code=away.code)
-
-    async def _counted(
-        self,
-        method: str,
-        upstream_key_id: UUID | None,
-        call: Callable[[UpstreamClient], Awaitable[T]],
-        readings: Observations | None = None,
-    ) -> T:
-        def observe(findings: Findings) -> None:
-            self._set_aside.report(findings)
-            if readings is not None:
-                readings.add(findings)
-
-        try:
-            self._breaker.pass_or_refuse()
-        except UpstreamUnavailable as error:
-            raise CallFailed(Outcome.NOT_SENT, error, method) from None
-        try:
-            result = await observed(
-                self._metrics, method, upstream_key_id, lambda: call(self._client.observed_by(observe))
-            )
-        except CallFailed as failure:
-            if failure.outcome is not Outcome.NOT_SENT:
-                await self._hold_off(upstream_key_id, failure.error)
-            if isinstance(failure.error, UpstreamUnavailable | UpstreamTimeout):
-                self._breaker.failed()
-            else:
-                self._breaker.answered()
-            raise
-        self._breaker.answered()
-        return result
 
     async def _note(
         self, caller: Caller, upstream_key_id: UUID, method: str, outcome: str, readings: Observations
@@ -400,16 +275,5 @@ class UpstreamCalls:
                     connection, caller, f"upstream.{method}", target=upstream_key_id, outcome=outcome
                 )
             if outcome == audit.SUCCEEDED:  # a key that was rejected once has proven itself again
-                await self._note_acceptance(connection, caller, upstream_key_id)
+                await self.keys.accept(connection, caller, upstream_key_id)
             await self.health_notes.note(connection, caller, upstream_key_id, readings)
-
-    async def _mark_rejected(self, caller: Caller, upstream_key_id: UUID) -> None:
-        async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            if await self._vault.set_status(connection, caller.tenant_id, upstream_key_id, REJECTED):
-                events.emit(
-                    connection,
-                    caller,
-                    EventType.UPSTREAM_KEY_REJECTED,
-                    {"upstream_key_id": str(upstream_key_id)},
-                )
-                audit.record(connection, caller, "upstream_key.reject", target=upstream_key_id)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import health_records
 from app.accounts.health import Observations
 from app.audit.caller import Caller
+from app.cache import BoundedCache
 from app.database import Access, Database
 from app.errors import RentgateError
 
@@ -22,6 +23,8 @@ KNOWN_SECONDS = 60.0
 """For so long a clean answer of an account that had no problem is not news: only another process may have met
 one since.
 """
+
+KNOWN_ACCOUNTS = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +35,7 @@ class HealthNotes:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._well_until: dict[UUID, float] = {}
+        self._well_until: BoundedCache[UUID, float] = BoundedCache(KNOWN_ACCOUNTS)
 
     def are_news(self, upstream_key_id: UUID, readings: Observations) -> bool:
         """Whether readings may change what is kept of an account."""

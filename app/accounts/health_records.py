@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,14 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.health import Health, HealthStatus, Observation
 from app.accounts.models import account_health
+from app.accounts.schedule import of_key
 from app.audit.caller import Caller
-from app.database import Timestamp
+from app.database import NOW, Timestamp, this_account
+from app.database.pipeline import Query
 from app.events import repository as events
 from app.events.types import EventType
-from app.queries import Query, Statement
 from app.vault.models import upstream_keys
-
-_NOW: sa.ColumnElement[datetime] = sa.func.clock_timestamp(type_=Timestamp)
 
 
 class HealthProblem(BaseModel):
@@ -73,6 +73,8 @@ class KeptHealth:
         return AccountHealth(status=self.health.status.value, since=self.since or made_at, problem=problem)
 
 
+_this = partial(this_account, account_health)
+
 WELL = KeptHealth(Health(), None)
 
 
@@ -81,7 +83,7 @@ async def of_accounts(
 ) -> dict[UUID, KeptHealth]:
     """The health, as it is now, of those of these accounts that ever had a problem."""
     table = account_health.c
-    query = sa.select(table.upstream_key_id, table.problems, table.since, _NOW.label("now")).where(
+    query = sa.select(table.upstream_key_id, table.problems, table.since, NOW.label("now")).where(
         table.tenant_id == tenant_id, table.upstream_key_id.in_(upstream_key_ids)
     )
     found = await connection.execute(query)
@@ -118,7 +120,7 @@ async def change(
     changes = after.status is not kept.health.status
     values: dict[str, Any] = {"problems": after.record(), "status": after.status.value}
     if changes:
-        values["since"] = before.since if after.status is before.health.status else _NOW
+        values["since"] = before.since if after.status is before.health.status else NOW
     saved = await connection.execute(
         account_health.update()
         .where(*_this(caller.tenant_id, upstream_key_id))
@@ -156,17 +158,15 @@ async def fail(
     )
 
 
-_PROBLEMS = Statement(
-    sa.select(account_health.c.problems).where(
-        account_health.c.tenant_id == sa.bindparam("tenant"),
-        account_health.c.upstream_key_id == sa.bindparam("account"),
-    )
-)
+_PROBLEMS = """
+    select problems from account_health
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+"""
 
 
 def of_account(tenant_id: UUID, upstream_key_id: UUID) -> Query[Health]:
     """The health of one account as it was stored last."""
-    given = {"tenant": tenant_id, "account": upstream_key_id}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id}
     return Query(_PROBLEMS, given, lambda answer: Health.of_record(answer.row.problems if answer.row else ()))
 
 
@@ -175,7 +175,7 @@ async def by_status(connection: AsyncConnection) -> dict[str, int]:
     status = sa.case((_has_problem(), account_health.c.status), else_=HealthStatus.OK.value).label("told")
     query = (
         sa.select(status, sa.func.count())
-        .select_from(upstream_keys.outerjoin(account_health, _of_key()))
+        .select_from(upstream_keys.outerjoin(account_health, of_key(account_health)))
         .where(upstream_keys.c.deleted_at.is_(None))
         .group_by("told")
     )
@@ -188,14 +188,7 @@ def _has_problem() -> sa.ColumnElement[bool]:
     stored = sa.func.jsonb_array_elements(account_health.c.problems)
     problem = stored.table_valued(sa.column("value", JSONB)).render_derived("problem")
     ends_at = sa.cast(problem.c.value["ends_at"].astext, Timestamp)
-    return sa.exists().where(sa.or_(ends_at.is_(None), ends_at > _NOW))
-
-
-def _of_key() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        account_health.c.tenant_id == upstream_keys.c.tenant_id,
-        account_health.c.upstream_key_id == upstream_keys.c.id,
-    )
+    return sa.exists().where(sa.or_(ends_at.is_(None), ends_at > NOW))
 
 
 def _announce(connection: AsyncConnection, caller: Caller, change: HealthChange, before: Health) -> None:
@@ -213,7 +206,7 @@ async def _locked(
     query = sa.select(account_health.c.problems, account_health.c.since)
     kept = query.where(*_this(tenant_id, upstream_key_id)).with_for_update().subquery("kept")
     anyway = sa.select(sa.literal(1).label("one")).subquery("anyway")
-    both = sa.select(kept, _NOW.label("now")).select_from(anyway.outerjoin(kept, sa.true()))
+    both = sa.select(kept, NOW.label("now")).select_from(anyway.outerjoin(kept, sa.true()))
     row = (await connection.execute(both)).one()
     if row.problems is None:
         return None, row.now
@@ -223,7 +216,3 @@ async def _locked(
 async def _make(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     values = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id}
     await connection.execute(insert(account_health).values(**values).on_conflict_do_nothing())
-
-
-def _this(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    return account_health.c.tenant_id == tenant_id, account_health.c.upstream_key_id == upstream_key_id

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import money_lanes
-from app.closing import ClosingWrite, Rank, at_commit
-from app.queries import Query, Statement
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Query
 
 SEND_WITHIN = 2.0
 """Seconds after a lease was taken or renewed in which its holder may begin to write its request."""
@@ -39,38 +36,20 @@ def lease_seconds(call_timeout: float) -> float:
     return SEND_WITHIN + call_timeout + MARGIN
 
 
-_UNTIL = sa.func.clock_timestamp() + sa.bindparam("lasts", type_=sa.Interval)
+_TAKE = """
+    insert into money_lanes as l (tenant_id, upstream_key_id, holder, fence, held_until)
+    values (%(tenant_id)s, %(upstream_key_id)s, %(holder)s, 1, clock_timestamp() + %(lasts)s)
+    on conflict (tenant_id, upstream_key_id) do update
+    set holder = excluded.holder, fence = l.fence + 1, held_until = clock_timestamp() + %(lasts)s
+    where l.holder is null or l.holder = excluded.holder or l.held_until < clock_timestamp()
+    returning fence
+"""
 
-_TAKE = Statement(
-    insert(money_lanes)
-    .values(
-        tenant_id=sa.bindparam("tenant"),
-        upstream_key_id=sa.bindparam("account"),
-        holder=sa.bindparam("holder"),
-        fence=1,
-        held_until=_UNTIL,
-    )
-    .on_conflict_do_update(
-        constraint=money_lanes.primary_key,
-        set_={
-            "holder": sa.bindparam("holder", type_=sa.Uuid),
-            "fence": money_lanes.c.fence + 1,
-            "held_until": _UNTIL,
-        },
-        where=sa.or_(
-            money_lanes.c.holder.is_(None),
-            money_lanes.c.holder == sa.bindparam("holder"),
-            money_lanes.c.held_until < sa.func.clock_timestamp(),
-        ),
-    )
-    .returning(money_lanes.c.fence)
-)
-
-_RELEASE = ClosingWrite(
-    Rank.LANE,
+_RELEASE = DeferredWrite(
+    LockOrder.LANE,
     """
     update money_lanes set holder = null
-    where tenant_id = %(tenant)s and upstream_key_id = %(account)s and holder = %(holder)s
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s and holder = %(holder)s
     """,
 )
 
@@ -82,8 +61,8 @@ def taking(tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: f
     """
     send_by = time.monotonic() + SEND_WITHIN
     given = {
-        "tenant": tenant_id,
-        "account": upstream_key_id,
+        "tenant_id": tenant_id,
+        "upstream_key_id": upstream_key_id,
         "holder": holder,
         "lasts": timedelta(seconds=lease_seconds(call_timeout)),
     }
@@ -92,4 +71,5 @@ def taking(tenant_id: UUID, upstream_key_id: UUID, holder: UUID, call_timeout: f
 
 def release(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> None:
     """Give the lane back with the commit, if this holder still has it."""
-    at_commit(connection, _RELEASE, {"tenant": tenant_id, "account": upstream_key_id, "holder": holder})
+    lane = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "holder": holder}
+    at_commit(connection, _RELEASE, lane)

@@ -1,32 +1,35 @@
-"""Workers and the accounts they hold: each account has one worker, over many looks, for as long as it lives.
+"""Workers and the accounts assigned to them: an account has one worker, for as many polls as that lives.
 
-A worker says now and then that it lives; that is all it writes while nothing happens. Past its time it is
-dead, and any other worker buries it: its accounts are free and due. So nobody may look at an account that he
-holds without having said so lately, by a clock that runs while the process does not.
+A worker's heartbeat renews its lease; that is all it writes while nothing happens. Once the lease has ended,
+any other worker reaps it: its accounts are free and due. So a worker may poll an account only while its lease
+holds, by a clock that runs while the process does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_looks, workers
 from app.accounts.refresh_requests import is_requested
-from app.accounts.schedule import free, watched
+from app.accounts.schedule import free, of_key, watched
+from app.database import NOW
+from app.database.lease import until
+from app.database.pipeline import Query, records, run
 from app.vault.models import upstream_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """An account that a worker has from now on: how many looks failed in a row, how late the next is, and
-    whether callers wait for a poll.
+class Assignment:
+    """An account that a worker has from now on: how many polls failed in a row, how late the next is, and
+    whether callers wait for one.
     """
 
     tenant_id: UUID
@@ -37,11 +40,11 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An account about which its worker is told something.
+class Notice:
+    """News of an account for its worker.
 
     Attributes:
-        at_once: a look is wanted now; else only within an interval.
+        at_once: a poll is wanted now; else only within an interval.
         requested: callers wait for a poll.
     """
 
@@ -51,8 +54,8 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """An account, the seconds since its worker saw it (None: never), and those to the next look."""
+class PollStatus:
+    """An account, the seconds since its worker saw it (None: never), and those to the next poll."""
 
     tenant_id: UUID
     upstream_key_id: UUID
@@ -63,40 +66,40 @@ class Standing:
 _IS_REQUESTED = is_requested(account_looks, account_looks.c.upstream_key_id)
 
 
-async def live(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime:
-    """Say that a new worker lives, for so long; returns the database's time."""
-    statement = insert(workers).values(id=worker_id, alive_until=_now() + timedelta(seconds=seconds))
-    now: datetime = (await connection.execute(statement.returning(_now()))).scalar_one()
+async def register(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime:
+    """Register a new worker with a lease of so many seconds; returns the database's time."""
+    statement = insert(workers).values(id=worker_id, alive_until=until(seconds))
+    now: datetime = (await connection.execute(statement.returning(NOW))).scalar_one()
     return now
 
 
-async def live_on(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime | None:
-    """Say that a worker still lives; returns the database's time, or None if it was buried meanwhile."""
+async def heartbeat(connection: AsyncConnection, worker_id: UUID, seconds: float) -> datetime | None:
+    """Renew a worker's lease; returns the database's time, or None if the worker was reaped meanwhile."""
     statement = workers.update().where(workers.c.id == worker_id)
-    renewed = statement.values(alive_until=_now() + timedelta(seconds=seconds)).returning(_now())
+    renewed = statement.values(alive_until=until(seconds)).returning(NOW)
     now: datetime | None = await connection.scalar(renewed)
     return now
 
 
-async def bury(connection: AsyncConnection, *worker_ids: UUID) -> None:
-    """Free the accounts of the dead, and of these workers, which end.
+async def reap(connection: AsyncConnection, *worker_ids: UUID) -> None:
+    """Free the accounts of workers whose lease has ended, and of these, which stop.
 
     An account that somebody works on just now is freed when it is tried again.
     """
-    dead = sa.or_(workers.c.alive_until < _now(), workers.c.id.in_(worker_ids))
+    dead = sa.or_(workers.c.alive_until < NOW, workers.c.id.in_(worker_ids))
     ids = (await connection.scalars(sa.select(workers.c.id).where(dead))).all()
     if not ids:
         return
     await _free(connection, account_looks.c.holder.in_(ids))
     held = sa.exists().where(account_looks.c.holder == workers.c.id)
-    # One that stands still may have stopped in the middle of saying that it lives; nobody waits for that.
-    buried = sa.select(workers.c.id).where(workers.c.id.in_(ids), dead, ~held)
-    unlocked = buried.with_for_update(skip_locked=True)
+    # A worker that is stopped may hold the lock of its own heartbeat; nothing waits for that.
+    reaped = sa.select(workers.c.id).where(workers.c.id.in_(ids), dead, ~held)
+    unlocked = reaped.with_for_update(skip_locked=True)
     await connection.execute(workers.delete().where(workers.c.id.in_(unlocked)))
 
 
-async def free_strays(connection: AsyncConnection, worker_id: UUID, known: Collection[UUID]) -> None:
-    """Free accounts that a worker has by the database, and does not know of: an answer was lost."""
+async def release_orphans(connection: AsyncConnection, worker_id: UUID, known: Collection[UUID]) -> None:
+    """Free accounts that a worker has by the database and does not know of: an answer was lost."""
     await _free(
         connection,
         sa.and_(account_looks.c.holder == worker_id, account_looks.c.upstream_key_id != sa.all_(_ids(known))),
@@ -120,7 +123,7 @@ async def _free(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> N
             account_looks.c.tenant_id == free_ones.c.tenant_id,
             account_looks.c.upstream_key_id == free_ones.c.upstream_key_id,
         )
-        .values(holder=None, due_at=sa.func.greatest(account_looks.c.next_at, _now()), at_once=False)
+        .values(holder=None, due_at=sa.func.greatest(account_looks.c.next_at, NOW), at_once=False)
     )
 
 
@@ -138,19 +141,19 @@ async def fair_share(connection: AsyncConnection) -> int:
     living = (
         sa.select(sa.func.greatest(sa.func.count(), 1))
         .select_from(workers)
-        .where(workers.c.alive_until >= _now())
+        .where(workers.c.alive_until >= NOW)
         .scalar_subquery()
     )
     return int(await connection.scalar(sa.select(sa.func.ceil(looked_at / living.cast(sa.Double)))) or 0)
 
 
-async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list[Taken]:
+async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list[Assignment]:
     """Take accounts that are due and that nobody has, the longest due first."""
     due = (
         sa.select(account_looks.c.tenant_id, account_looks.c.upstream_key_id, account_looks.c.due_at)
-        .join(upstream_keys, _of_key())
+        .join(upstream_keys, of_key(account_looks))
         .where(
-            account_looks.c.due_at <= _now(),
+            account_looks.c.due_at <= NOW,
             free(),
             upstream_keys.c.deleted_at.is_(None),
             sa.or_(watched(), _IS_REQUESTED),
@@ -166,20 +169,20 @@ async def take(connection: AsyncConnection, worker_id: UUID, limit: int) -> list
             account_looks.c.tenant_id == due.c.tenant_id,
             account_looks.c.upstream_key_id == due.c.upstream_key_id,
         )
-        .values(holder=worker_id, due_at=None, at_once=False, next_at=_now())
+        .values(holder=worker_id, due_at=None, at_once=False, next_at=NOW)
         .returning(
             account_looks.c.tenant_id,
             account_looks.c.upstream_key_id,
             account_looks.c.failures,
-            sa.func.extract("epoch", _now() - due.c.due_at).cast(sa.Double),
+            sa.func.extract("epoch", NOW - due.c.due_at).cast(sa.Double),
             _IS_REQUESTED,
         )
     )
-    return [Taken(*row) for row in await connection.execute(statement)]
+    return [Assignment(*row) for row in await connection.execute(statement)]
 
 
-async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
-    """What a worker is told of its accounts since it last asked."""
+async def notices(connection: AsyncConnection, worker_id: UUID) -> list[Notice]:
+    """The news of a worker's accounts since it last asked."""
     news = (
         sa.select(
             account_looks.c.tenant_id,
@@ -187,7 +190,7 @@ async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
             account_looks.c.at_once,
             _IS_REQUESTED.label("requested"),
         )
-        .where(account_looks.c.holder == worker_id, account_looks.c.due_at <= _now())
+        .where(account_looks.c.holder == worker_id, account_looks.c.due_at <= NOW)
         .with_for_update(skip_locked=True)
     )
     found = (await connection.execute(news)).all()
@@ -198,70 +201,44 @@ async def told(connection: AsyncConnection, worker_id: UUID) -> list[Told]:
             )
         )
         await connection.execute(heard.values(due_at=None, at_once=False))
-    return [Told(row.upstream_key_id, row.at_once, row.requested) for row in found]
+    return [Notice(row.upstream_key_id, row.at_once, row.requested) for row in found]
 
 
-_STAND = sa.text("""
-    with standings as (
-        select s.* from account_looks l join jsonb_to_recordset(:standings)
+_NOTE = """
+    with statuses as (
+        select s.* from account_looks l join jsonb_to_recordset(%(statuses)s)
             as s (tenant_id uuid, upstream_key_id uuid, seen_ago float8, next_in float8)
             on l.tenant_id = s.tenant_id and l.upstream_key_id = s.upstream_key_id
-        where l.holder = :worker
+        where l.holder = %(holder)s
         for update of l skip locked
     ), moments as (
         select tenant_id, upstream_key_id, clock_timestamp() - make_interval(secs => seen_ago) as seen_at,
             clock_timestamp() + make_interval(secs => next_in) as next_at
-        from standings
+        from statuses
     )
     update account_looks l
     set looked_at = coalesce(m.seen_at, l.looked_at), next_at = m.next_at,
-        holder = case when :given_back then null else l.holder end,
-        due_at = case when :given_back then least(l.due_at, m.next_at) else l.due_at end
+        holder = case when %(given_back)s then null else l.holder end,
+        due_at = case when %(given_back)s then least(l.due_at, m.next_at) else l.due_at end
     from moments m
     where l.tenant_id = m.tenant_id and l.upstream_key_id = m.upstream_key_id
-""").bindparams(
-    sa.bindparam("standings", type_=JSONB),
-    sa.bindparam("worker", type_=sa.Uuid),
-    sa.bindparam("given_back", type_=sa.Boolean),
-)
+"""
 
 
 async def be_brief(connection: AsyncConnection) -> None:
-    """Have the transaction fail rather than wait for locks that somebody holds who stands still."""
-    await connection.execute(sa.text("select set_config('lock_timeout', '500ms', true)"))
+    """Have the transaction fail rather than wait for locks that a process holds which is stopped."""
+    await connection.execute(sa.select(sa.func.set_config("lock_timeout", "500ms", True)))
 
 
-async def note(connection: AsyncConnection, worker_id: UUID, standings: Sequence[Standing]) -> None:
-    """Note how a worker's accounts stand, for others to see."""
-    await _stand(connection, worker_id, standings, given_back=False)
-
-
-async def give_back(connection: AsyncConnection, worker_id: UUID, standings: Sequence[Standing]) -> None:
-    """Give up accounts that a worker has; whoever is free takes them when they are due.
-
-    One that somebody works on just now is left, and found as a stray later.
-    """
-    await _stand(connection, worker_id, standings, given_back=True)
-
-
-async def _stand(
-    connection: AsyncConnection, worker_id: UUID, standings: Sequence[Standing], *, given_back: bool
+async def note(
+    connection: AsyncConnection, worker_id: UUID, statuses: Sequence[PollStatus], *, given_back: bool = False
 ) -> None:
-    if standings:
-        rows: list[dict[str, Any]] = [
-            asdict(s) | {"tenant_id": str(s.tenant_id), "upstream_key_id": str(s.upstream_key_id)}
-            for s in standings
-        ]
-        given = {"standings": rows, "worker": worker_id, "given_back": given_back}
-        await connection.execute(_STAND, given)
+    """Note how a worker's accounts stand, for others to see.
 
-
-def _of_key() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_looks.c.tenant_id,
-        upstream_keys.c.id == account_looks.c.upstream_key_id,
-    )
-
-
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()
+    Args:
+        given_back: the worker gives them up; whoever is free takes them when they are due. One that is locked
+            just now is left, and found as an orphan later.
+    """
+    if statuses:
+        given = {"statuses": records(statuses), "holder": worker_id, "given_back": given_back}
+        await run(connection, Query(_NOTE, given, lambda _: None))

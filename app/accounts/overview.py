@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.health import Health
 from app.accounts.models import account_balances, account_health, account_looks
-from app.accounts.schedule import free, watched
+from app.accounts.schedule import free, of_key, watched
+from app.database import seconds
 from app.tenants.models import tenants
 from app.vault.models import upstream_keys
 
@@ -86,19 +87,19 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
             upstream_keys.c.status,
             watched(),
             ~free(),
-            _seconds(account_looks.c.next_at - _NOW),
-            _seconds(_NOW - account_looks.c.looked_at),
+            seconds(account_looks.c.next_at - _NOW),
+            seconds(_NOW - account_looks.c.looked_at),
             account_looks.c.failures,
             account_looks.c.error_code,
             account_balances.c.amount,
             account_balances.c.low_balance_below,
-            _seconds(_NOW - account_balances.c.read_at),
+            seconds(_NOW - account_balances.c.read_at),
             account_health.c.problems,
             _NOW,
         )
-        .join_from(account_looks, upstream_keys, _of_key())
-        .outerjoin(account_health, _of_health())
-        .outerjoin(account_balances, _of_balance())
+        .join_from(account_looks, upstream_keys, of_key(account_looks))
+        .outerjoin(account_health, of_key(account_health))
+        .outerjoin(account_balances, of_key(account_balances))
         .join(tenants, tenants.c.id == account_looks.c.tenant_id)
         .where(upstream_keys.c.deleted_at.is_(None))
         .order_by(account_looks.c.next_at)
@@ -109,14 +110,14 @@ async def accounts(connection: AsyncConnection, limit: int) -> Sequence[Account]
 
 async def lag(connection: AsyncConnection) -> Lag:
     """How late the looks are."""
-    late = _seconds(_NOW - account_looks.c.next_at)
+    late = seconds(_NOW - account_looks.c.next_at)
     query = (
         sa.select(
             sa.func.count(),
             sa.func.coalesce(sa.func.sum(late), 0.0),
             sa.func.coalesce(sa.func.max(late), 0.0),
         )
-        .join_from(account_looks, upstream_keys, _of_key())
+        .join_from(account_looks, upstream_keys, of_key(account_looks))
         .where(
             account_looks.c.next_at <= _NOW,
             sa.or_(free(), account_looks.c.next_at <= _NOW - NOTED_LATE),
@@ -130,8 +131,8 @@ async def lag(connection: AsyncConnection) -> Lag:
 async def oldest_look_age(connection: AsyncConnection) -> float:
     """Seconds since the account that was seen least recently was seen; 0 without accounts."""
     query = (
-        sa.select(_seconds(_NOW - account_looks.c.looked_at))
-        .join_from(account_looks, upstream_keys, _of_key())
+        sa.select(seconds(_NOW - account_looks.c.looked_at))
+        .join_from(account_looks, upstream_keys, of_key(account_looks))
         .where(account_looks.c.looked_at.is_not(None), upstream_keys.c.deleted_at.is_(None))
         .order_by(account_looks.c.looked_at)
         .limit(1)
@@ -143,7 +144,7 @@ async def accounts_below_mark(connection: AsyncConnection) -> int:
     """How many accounts are below the mark of their balance."""
     query = (
         sa.select(sa.func.count())
-        .join_from(account_balances, upstream_keys, _of_balance())
+        .join_from(account_balances, upstream_keys, of_key(account_balances))
         .where(account_balances.c.is_low, upstream_keys.c.deleted_at.is_(None), watched())
     )
     return await connection.scalar(query) or 0
@@ -152,35 +153,10 @@ async def accounts_below_mark(connection: AsyncConnection) -> int:
 async def oldest_balance_reading_age(connection: AsyncConnection) -> float:
     """Seconds since the balance that was read least recently was read; 0 where none was read."""
     query = (
-        sa.select(_seconds(_NOW - account_balances.c.read_at))
-        .join_from(account_balances, upstream_keys, _of_balance())
+        sa.select(seconds(_NOW - account_balances.c.read_at))
+        .join_from(account_balances, upstream_keys, of_key(account_balances))
         .where(account_balances.c.read_at.is_not(None), upstream_keys.c.deleted_at.is_(None), watched())
         .order_by(account_balances.c.read_at)
         .limit(1)
     )
     return await connection.scalar(query) or 0.0
-
-
-def _seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
-    return sa.func.extract("epoch", interval).cast(sa.Double)
-
-
-def _of_key() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_looks.c.tenant_id,
-        upstream_keys.c.id == account_looks.c.upstream_key_id,
-    )
-
-
-def _of_health() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_health.c.tenant_id,
-        upstream_keys.c.id == account_health.c.upstream_key_id,
-    )
-
-
-def _of_balance() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        upstream_keys.c.tenant_id == account_balances.c.tenant_id,
-        upstream_keys.c.id == account_balances.c.upstream_key_id,
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts.models import refresh_requests
 from app.accounts.schedule import poll_soon
 from app.audit.caller import Caller
+from app.database import NOW
+from app.database.lease import until
 from app.errors import NotFound, RentgateError, UpstreamRefusal, UpstreamUnavailable, catalogue
 from app.events.notifications import notify
 from app.vault.models import upstream_keys
@@ -67,7 +68,7 @@ async def ask(
             address=caller.address,
             request_id=caller.request_id,
             traceparent=request.traceparent,
-            waits_until=_now() + timedelta(seconds=seconds),
+            waits_until=until(seconds),
         )
     )
     await poll_soon(connection, caller.tenant_id, upstream_key_id)
@@ -97,7 +98,7 @@ async def answer(
         await connection.execute(
             refresh_requests.update()
             .where(refresh_requests.c.tenant_id == tenant_id, refresh_requests.c.id == request_id)
-            .values(answered_at=_now(), error=None if error is None else _stored(error))
+            .values(answered_at=NOW, error=None if error is None else _stored(error))
         )
     notify(connection, *answers)
 
@@ -124,7 +125,7 @@ async def withdraw(connection: AsyncConnection, tenant_id: UUID, request_id: UUI
 
 async def delete_old(connection: AsyncConnection) -> None:
     """Delete the requests whose callers ended without doing so."""
-    await connection.execute(refresh_requests.delete().where(refresh_requests.c.waits_until < _now()))
+    await connection.execute(refresh_requests.delete().where(refresh_requests.c.waits_until < NOW))
 
 
 def is_requested(table: sa.Table, upstream_key_id: sa.Column[UUID]) -> sa.ColumnElement[bool]:
@@ -157,8 +158,4 @@ def _restored(stored: dict[str, Any]) -> RentgateError:
     )
 
 
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()
-
-
-_IS_PENDING = (refresh_requests.c.answered_at.is_(None), refresh_requests.c.waits_until > _now())
+_IS_PENDING = (refresh_requests.c.answered_at.is_(None), refresh_requests.c.waits_until > NOW)

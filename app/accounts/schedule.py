@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.models import account_balances, account_looks, workers
+from app.database import NOW, seconds, this_account
+from app.database.lease import ended, until
+from app.database.pipeline import Query, run
 from app.events.notifications import CHANNEL, TOLD, notify
-from app.queries import Query, Statement, run
 from app.vault.models import upstream_keys
 from app.vault.stored import ACTIVE
+
+_this = partial(this_account, account_looks)
 
 READ_WHOLE_AGAIN = timedelta(days=30)
 """After how long an archive is read whole again, though only its news are looked for in between."""
@@ -35,22 +41,10 @@ class LookState:
     seconds_since_look: float | None
 
 
-_LOCK = Statement(
-    sa.text("""
-        select case when holder is not null then pg_notify(:channel, upstream_key_id::text) end
-        from account_looks where tenant_id = :tenant and upstream_key_id = :account for update
-    """).bindparams(sa.bindparam("tenant", type_=sa.Uuid), sa.bindparam("account", type_=sa.Uuid))
-)
-
-_HELD = Statement(
-    sa.select(account_looks.c.holder)
-    .where(
-        account_looks.c.tenant_id == sa.bindparam("tenant"),
-        account_looks.c.upstream_key_id == sa.bindparam("account"),
-        account_looks.c.holder == sa.bindparam("holder"),
-    )
-    .with_for_update()
-)
+_LOCK = """
+    select case when holder is not null then pg_notify(%(channel)s, upstream_key_id::text) end
+    from account_looks where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s for update
+"""
 
 
 async def enrol(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
@@ -65,17 +59,13 @@ async def lock(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UU
     out about them is written one after the other, never into each other. The worker that has the account
     hears of it, since what it remembers may not be true any more.
     """
-    given = {"tenant": tenant_id, "account": upstream_key_id, "channel": CHANNEL}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "channel": CHANNEL}
     await run(connection, Query(_LOCK, given, lambda _: None))
 
 
 async def make_due(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have an account looked at as soon as a worker is free; locks it as `lock` does."""
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(due_at=_now(), next_at=_now(), at_once=True)
-    )
+    await _change(connection, tenant_id, upstream_key_id, due_at=NOW, next_at=NOW, at_once=True)
     notify(connection, upstream_key_id, TOLD)
 
 
@@ -83,35 +73,31 @@ async def want(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, *, seconds: float, interval: float
 ) -> None:
     """Note that somebody waits for news of an account for so long; it is looked at every `interval` then."""
-    until = _now() + timedelta(seconds=seconds)
-    soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), _now())
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(
-            wanted_until=sa.func.greatest(account_looks.c.wanted_until, until),
-            due_at=sa.func.least(account_looks.c.due_at, soon),
-            next_at=sa.func.least(account_looks.c.next_at, soon),
-        )
+    soon = sa.func.coalesce(account_looks.c.looked_at + timedelta(seconds=interval), NOW)
+    await _change(
+        connection,
+        tenant_id,
+        upstream_key_id,
+        wanted_until=sa.func.greatest(account_looks.c.wanted_until, until(seconds)),
+        due_at=sa.func.least(account_looks.c.due_at, soon),
+        next_at=sa.func.least(account_looks.c.next_at, soon),
     )
     notify(connection, upstream_key_id, TOLD)
 
 
 async def poll_soon(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have a worker see to an account now, since a caller asked for a poll; one that is due is left so."""
-    row = account_looks.c
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), sa.or_(row.due_at.is_(None), row.due_at > _now()))
-        .values(due_at=_now())
-    )
+    is_later = sa.or_(account_looks.c.due_at.is_(None), account_looks.c.due_at > NOW)
+    await _change(connection, tenant_id, upstream_key_id, is_later, due_at=NOW)
     notify(connection, upstream_key_id, TOLD)
 
 
 async def holds(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, holder: UUID) -> bool:
     """Whether the account is still this holder's; locks it until the transaction ends."""
-    given = {"tenant": tenant_id, "account": upstream_key_id, "holder": holder}
-    return await run(connection, Query(_HELD, given, lambda answer: answer.row is not None))
+    held = sa.select(account_looks.c.holder).where(
+        *_this(tenant_id, upstream_key_id), account_looks.c.holder == holder
+    )
+    return (await connection.execute(held.with_for_update())).one_or_none() is not None
 
 
 async def note_failures(
@@ -124,29 +110,22 @@ async def note_failures(
     error_code: str | None,
 ) -> None:
     """Note that looks failed, so many in a row, the last one with this error; or with 0 that one did not."""
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.holder == holder)
-        .values(failures=failures, error_code=error_code)
-    )
+    held = account_looks.c.holder == holder
+    await _change(connection, tenant_id, upstream_key_id, held, failures=failures, error_code=error_code)
 
 
 async def want_archive(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Have an account's archive read whole, beginning with the next look, which is made soon."""
-    await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id))
-        .values(
-            due_at=_now(),
-            next_at=_now(),
-            at_once=True,
-            archive_due_at=_now(),
-            archive_skip=0,
-            archive_incomplete=False,
-            archive_read_at=None,
-        )
+    await make_due(connection, tenant_id, upstream_key_id)
+    await _change(
+        connection,
+        tenant_id,
+        upstream_key_id,
+        archive_due_at=NOW,
+        archive_skip=0,
+        archive_incomplete=False,
+        archive_read_at=None,
     )
-    notify(connection, upstream_key_id, TOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +151,14 @@ async def archive_place(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID
 ) -> ArchivePlace | None:
     """Where reading an account's archive goes on; None if it isn't due."""
-    read_whole = sa.func.coalesce(account_looks.c.archive_read_at > _now() - READ_WHOLE_AGAIN, sa.false())
+    read_whole = sa.func.coalesce(account_looks.c.archive_read_at > NOW - READ_WHOLE_AGAIN, sa.false())
     query = sa.select(
         account_looks.c.archive_skip,
         read_whole,
         account_looks.c.archive_rows,
         account_looks.c.archive_due_at,
         account_looks.c.archive_incomplete,
-    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= _now())
+    ).where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at <= NOW)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else ArchivePlace(*row)
 
@@ -196,12 +175,10 @@ async def note_archive(
     """Note how far the archive was read, and whether completely; False if it was asked for anew since this
     reading began.
     """
-    result = await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
-        .values(archive_skip=skip, archive_incomplete=not complete)
+    same = account_looks.c.archive_due_at == place.due_at
+    return await _change(
+        connection, tenant_id, upstream_key_id, same, archive_skip=skip, archive_incomplete=not complete
     )
-    return bool(result.rowcount)
 
 
 async def note_archive_read(
@@ -217,46 +194,55 @@ async def note_archive_read(
     """Note that the archive, or what is new of it, was read; it has so many rows, and is due again in some
     seconds. False if it was asked for anew since this reading began.
     """
-    result = await connection.execute(
-        account_looks.update()
-        .where(*_this(tenant_id, upstream_key_id), account_looks.c.archive_due_at == place.due_at)
-        .values(
-            archive_skip=0,
-            archive_incomplete=False,
-            archive_rows=rows,
-            archive_due_at=_now() + timedelta(seconds=next_in),
-            archive_read_at=_now() if whole else account_looks.c.archive_read_at,
-        )
+    return await _change(
+        connection,
+        tenant_id,
+        upstream_key_id,
+        account_looks.c.archive_due_at == place.due_at,
+        archive_skip=0,
+        archive_incomplete=False,
+        archive_rows=rows,
+        archive_due_at=until(next_in),
+        archive_read_at=NOW if whole else account_looks.c.archive_read_at,
     )
-    return bool(result.rowcount)
 
 
 async def state(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> LookState | None:
     """How an account's looks went."""
-    query = sa.select(*_STATE).where(*_this(tenant_id, upstream_key_id))
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else LookState(*row)
+    row = account_looks.c
+    query = sa.select(row.looked_at, row.failures, row.error_code, seconds(NOW - row.looked_at))
+    found = (await connection.execute(query.where(*_this(tenant_id, upstream_key_id)))).one_or_none()
+    return None if found is None else LookState(*found)
 
 
 async def note_seen(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """Note that an account's orders were seen, by somebody other than the worker."""
-    await connection.execute(
-        account_looks.update().where(*_this(tenant_id, upstream_key_id)).values(looked_at=_now())
-    )
+    await _change(connection, tenant_id, upstream_key_id, looked_at=NOW)
 
 
-def _now() -> sa.Function[datetime]:
-    return sa.func.clock_timestamp()
-
-
-def _ago(moment: sa.ColumnElement[datetime | None]) -> sa.ColumnElement[float]:
-    return sa.func.extract("epoch", _now() - moment).cast(sa.Double)
+async def _change(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    *where: sa.ColumnElement[bool],
+    **values: Any,
+) -> bool:
+    """Change an account's row; False if it isn't as it has to be."""
+    changing = account_looks.update().where(*_this(tenant_id, upstream_key_id), *where).values(**values)
+    return bool((await connection.execute(changing)).rowcount)
 
 
 def free() -> sa.ColumnElement[bool]:
     """Whether no living worker has an account, in a query of `account_looks`."""
-    lives = sa.exists().where(workers.c.id == account_looks.c.holder, workers.c.alive_until > _now())
+    lives = sa.exists().where(workers.c.id == account_looks.c.holder, ~ended(workers.c.alive_until))
     return sa.or_(account_looks.c.holder.is_(None), ~lives)
+
+
+def of_key(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Joins an account's row in a table and its key."""
+    return sa.and_(
+        upstream_keys.c.tenant_id == table.c.tenant_id, upstream_keys.c.id == table.c.upstream_key_id
+    )
 
 
 def watched() -> sa.ColumnElement[bool]:
@@ -264,15 +250,3 @@ def watched() -> sa.ColumnElement[bool]:
     unless it is a reference: that is mended at its source, and nobody tells us.
     """
     return sa.or_(upstream_keys.c.status == ACTIVE, upstream_keys.c.reference.is_not(None))
-
-
-def _this(tenant_id: UUID, upstream_key_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
-    return account_looks.c.tenant_id == tenant_id, account_looks.c.upstream_key_id == upstream_key_id
-
-
-_STATE = (
-    account_looks.c.looked_at,
-    account_looks.c.failures,
-    account_looks.c.error_code,
-    _ago(account_looks.c.looked_at),
-)

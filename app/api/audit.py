@@ -7,26 +7,25 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
 
-from app.api.auth import Require
+from app.api.context import Context
 from app.api.fields import FilterText, Moment
-from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import problems
-from app.api.wired import Wired
+from app.api.guards import Require
+from app.api.paging import Page, Paging, paged
+from app.api.responses import GatewayRoute
 from app.audit import repository as audit
-from app.audit.caller import Caller
 from app.audit.repository import AuditFilter
-from app.database import Access
+from app.schemas import View
 from app.tenants.scopes import PlatformScope, Scope
 
-router = APIRouter(tags=["audit"])
+router = APIRouter(tags=["audit"], route_class=GatewayRoute)
 
-CURSOR = "audit"
-Reader = Require(Scope.AUDIT_READ, platform=PlatformScope.AUDIT_READ, tenantless=True)
+Reader = Annotated[
+    Context, Depends(Require(Scope.AUDIT_READ, platform=PlatformScope.AUDIT_READ, tenantless=True))
+]
 
 
-class AuditLog(BaseModel):
+class AuditLog(View):
     """One row of the audit trail. `outcome` is `succeeded`, a state, or an error's code."""
 
     id: UUID
@@ -44,18 +43,16 @@ class AuditLogList(Page[AuditLog]):
     """A page of the audit trail."""
 
 
-@router.get("/audit-logs", summary="Read the audit trail", responses=problems())
+@router.get("/audit-logs", summary="Read the audit trail")
 async def list_audit_logs(
-    caller: Annotated[Caller, Depends(Reader)],
-    services: Wired,
+    context: Reader,
+    paging: Annotated[Paging, paged("audit")],
     actor: Annotated[FilterText | None, Query()] = None,
     action: Annotated[FilterText | None, Query()] = None,
     target: Annotated[FilterText | None, Query()] = None,
     outcome: Annotated[FilterText | None, Query()] = None,
     created_after: Annotated[Moment | None, Query()] = None,
     created_before: Annotated[Moment | None, Query()] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> AuditLogList:
     """The tenant's audit trail, newest first."""
     wanted = AuditFilter(
@@ -66,21 +63,8 @@ async def list_audit_logs(
         created_after=created_after,
         created_before=created_before,
     )
-    before = after_id(CURSOR, cursor)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        rows = await audit.listed(connection, caller.tenant_id, wanted, limit=limit + 1, before=before)
-    items = [
-        AuditLog(
-            id=row.id,
-            created_at=row.created_at,
-            actor=row.actor,
-            action=row.action,
-            target=row.target,
-            outcome=row.outcome,
-            address=row.address,
-            request_id=row.request_id,
-            details=row.details,
+    async with context.reading() as connection:
+        rows = await audit.listed(
+            connection, context.tenant_id, wanted, limit=paging.fetch, before=paging.before
         )
-        for row in rows[:limit]
-    ]
-    return AuditLogList(items=items, next_cursor=next_cursor(CURSOR, rows, limit, lambda row: row.id))
+    return paging.page(AuditLogList, rows)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
-from app.api.auth import Require
+from app.api.context import Context
 from app.api.fields import Code, period
+from app.api.guards import Require
 from app.api.paging import Page
-from app.api.responses import UPSTREAM, problems
-from app.api.wired import Wired
-from app.audit.caller import Caller
+from app.api.responses import UPSTREAM, GatewayRoute, problems
+from app.catalog.cache import Cached
 from app.catalog.service import rentable
 from app.errors import CountryUnknown, PeriodInvalid, ServiceUnknown
-from app.schemas import Money
+from app.schemas import Money, View
 from app.tenants.scopes import Scope
-from app.values import Period, PeriodUnit, amount_text
+from app.values import Period, PeriodUnit
 
-router = APIRouter(tags=["catalog"])
-Reader = Annotated[Caller, Depends(Require(Scope.CATALOG_READ))]
+T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Iterable[Any])
+P = TypeVar("P", bound=Page[Any])
+
+router = APIRouter(tags=["catalog"], route_class=GatewayRoute)
+Reader = Annotated[Context, Depends(Require(Scope.CATALOG_READ))]
 CountryCode = Annotated[
     str, Path(max_length=64, description="A country's code, ours or the upstream's.", examples=["GB"])
 ]
@@ -50,7 +56,7 @@ async def _rentable(
 Rentable = Annotated[Period, Depends(_rentable)]
 
 
-class CountryOut(BaseModel):
+class CountryOut(View):
     """A country that numbers can be rented in; `code` is ISO 3166-1 alpha-2 where there is one. Where the
     upstream tells no readable `name`, its code stands there. `prolongable` tells whether rentals there can be
     prolonged; null if the upstream doesn't tell.
@@ -63,7 +69,7 @@ class CountryOut(BaseModel):
     prolongable: bool | None
 
 
-class ServiceOffer(BaseModel):
+class ServiceOffer(View):
     """A service's offer for one very period. `available` is null if the upstream's count can't be read."""
 
     service: str
@@ -74,7 +80,7 @@ class ServiceOffer(BaseModel):
     operators: dict[str, int] | None
 
 
-class DefaultServiceOut(BaseModel):
+class DefaultServiceOut(View):
     """A service with what one day of it usually costs, null if that can't be read. What a rental costs is
     told by the offers of a country.
     """
@@ -84,7 +90,7 @@ class DefaultServiceOut(BaseModel):
     price_per_day: Money | None
 
 
-class ServiceCountryOut(BaseModel):
+class ServiceCountryOut(View):
     """A country that a service can be rented in. `name` is null if the list of countries doesn't tell it, and
     `available` if the upstream's count can't be read.
     """
@@ -96,7 +102,7 @@ class ServiceCountryOut(BaseModel):
     available: int | None
 
 
-class ServiceStock(BaseModel):
+class ServiceStock(View):
     """How many numbers of a service a country has; `operators` is null if the upstream doesn't tell of which
     operators they are.
     """
@@ -113,14 +119,14 @@ class StockOfAll(BaseModel):
     available: int
 
 
-class DayChoiceOut(BaseModel):
+class DayChoiceOut(View):
     """A number of days that can be rented, and how many numbers there are for it."""
 
     days: int
     available: int | None
 
 
-class RestrictionsOut(BaseModel):
+class RestrictionsOut(View):
     """For how long a service can be rented in a country, beside the 7 to 90 days that hold everywhere. Each
     field is null if the upstream tells nothing of the kind.
     """
@@ -153,21 +159,11 @@ class StockList(Page[ServiceStock]):
 
 
 @router.get("/countries", summary="List countries", responses=problems(*UPSTREAM))
-async def list_countries(caller: Reader, services: Wired, response: Response) -> CountryList:
+async def list_countries(context: Reader) -> CountryList:
     """The countries that the upstream rents numbers in. `Age` tells how many seconds old the answer is."""
-    found = await services.catalog.countries(caller)
-    _tell_age(response, found.age)
-    items = [
-        CountryOut(
-            code=country.code,
-            name=country.name or country.upstream_code,
-            upstream_code=country.upstream_code,
-            switch_type=country.switch_type,
-            prolongable=country.prolongable,
-        )
-        for country in found.value
-    ]
-    return CountryList(items=items, next_cursor=None)
+    found = await context.services.catalog.countries(context.caller)
+    named = [replace(country, name=country.name or country.upstream_code) for country in found.value]
+    return _whole(context, CountryList, Cached(named, found.age))
 
 
 @router.get(
@@ -175,39 +171,30 @@ async def list_countries(caller: Reader, services: Wired, response: Response) ->
     summary="List a country's offers",
     responses=problems(CountryUnknown, PeriodInvalid, *UPSTREAM),
 )
-async def list_services(
-    country: CountryCode, caller: Reader, services: Wired, response: Response, wanted: Rentable
-) -> ServiceOfferList:
+async def list_services(country: CountryCode, context: Reader, wanted: Rentable) -> ServiceOfferList:
     """What can be rented in a country for a period of 7 to 90 days, and for how much."""
-    found_country = await services.catalog.country(country, caller)
-    found = await services.catalog.offers(found_country, wanted, caller)
-    _tell_age(response, found.age)
+    catalog = context.services.catalog
+    found_country = await catalog.country(country, context.caller)
+    found = await catalog.offers(found_country, wanted, context.caller)
     items = [
         ServiceOffer(
             service=offer.service,
             name=offer.name,
-            price_per_day=Money(amount=amount_text(offer.price_per_day)),
-            total_price=Money(amount=amount_text(offer.total_price)),
+            price_per_day=offer.price_per_day,
+            total_price=offer.price_per_day * wanted.days,
             available=offer.available,
             operators=offer.operators,
         )
-        for offer in found.value
+        for offer in _of_age(context, found)
     ]
     return ServiceOfferList(items=items, next_cursor=None)
 
 
 @router.get("/services", summary="List services", responses=problems(*UPSTREAM))
-async def list_default_services(caller: Reader, services: Wired, response: Response) -> DefaultServiceList:
+async def list_default_services(context: Reader) -> DefaultServiceList:
     """All services of the upstream, wherever they can be rented, with the usual price of one day."""
-    found = await services.catalog.default_services(caller)
-    _tell_age(response, found.age)
-    items = [
-        DefaultServiceOut(
-            service=service.service, name=service.name, price_per_day=Money.of(service.price_per_day)
-        )
-        for service in found.value
-    ]
-    return DefaultServiceList(items=items, next_cursor=None)
+    found = await context.services.catalog.default_services(context.caller)
+    return _whole(context, DefaultServiceList, found)
 
 
 @router.get(
@@ -216,24 +203,13 @@ async def list_default_services(caller: Reader, services: Wired, response: Respo
     responses=problems(ServiceUnknown, PeriodInvalid, *UPSTREAM),
 )
 async def list_service_countries(
-    service: ServiceCode, caller: Reader, services: Wired, response: Response, wanted: Rentable
+    service: ServiceCode, context: Reader, wanted: Rentable
 ) -> ServiceCountryList:
     """Where a service can be rented for a period of 7 to 90 days, the cheapest first. The list is empty if
     the upstream tells of no country; it need not say whether there is such a service.
     """
-    found = await services.availability.countries_of(service, wanted, caller)
-    _tell_age(response, found.age)
-    items = [
-        ServiceCountryOut(
-            country=row.country,
-            upstream_code=row.upstream_code,
-            name=row.name,
-            price_per_day=Money(amount=amount_text(row.price_per_day)),
-            available=row.available,
-        )
-        for row in found.value
-    ]
-    return ServiceCountryList(items=items, next_cursor=None)
+    found = await context.services.availability.countries_of(service, wanted, context.caller)
+    return _whole(context, ServiceCountryList, found)
 
 
 @router.get(
@@ -243,28 +219,21 @@ async def list_service_countries(
 )
 async def get_stock(
     country: CountryCode,
-    caller: Reader,
-    services: Wired,
-    response: Response,
+    context: Reader,
     wanted: Rentable,
     together: Annotated[Services, Query(alias="services")] = None,
 ) -> StockList | StockOfAll:
     """How many numbers a country has for a period of 7 to 90 days: a list by service, with the numbers of
     each operator; or, with `services`, how many numbers can take all of these.
     """
-    found_country = await services.catalog.country(country, caller)
+    services = context.services
+    found_country = await services.catalog.country(country, context.caller)
     if together is not None:
         named = list(dict.fromkeys(together.split(",")))
-        counted = await services.availability.stock_of_all(found_country, named, wanted, caller)
-        _tell_age(response, counted.age)
-        return StockOfAll(services=named, available=counted.value)
-    found = await services.availability.stock(found_country, wanted, caller)
-    _tell_age(response, found.age)
-    items = [
-        ServiceStock(service=row.service, available=row.available, operators=row.operators)
-        for row in found.value
-    ]
-    return StockList(items=items, next_cursor=None)
+        counted = await services.availability.stock_of_all(found_country, named, wanted, context.caller)
+        return StockOfAll(services=named, available=_of_age(context, counted))
+    found = await services.availability.stock(found_country, wanted, context.caller)
+    return _whole(context, StockList, found)
 
 
 @router.get(
@@ -272,23 +241,23 @@ async def get_stock(
     summary="Show a service's restrictions",
     responses=problems(CountryUnknown, ServiceUnknown, *UPSTREAM),
 )
-async def get_restrictions(
-    country: CountryCode, service: ServiceCode, caller: Reader, services: Wired, response: Response
-) -> RestrictionsOut:
+async def get_restrictions(country: CountryCode, service: ServiceCode, context: Reader) -> RestrictionsOut:
     """For how long at least, and for which numbers of days only, a service can be rented in a country.
     Whether a rental is refused for it is the upstream's to say.
     """
-    found_country = await services.catalog.country(country, caller)
-    found = await services.availability.restrictions(found_country, service, caller)
-    _tell_age(response, found.age)
-    told = found.value
-    choices = [DayChoiceOut(days=choice.days, available=choice.available) for choice in told.choices or ()]
-    return RestrictionsOut(
-        minimum_days=told.minimum_days,
-        choices=None if told.choices is None else choices,
-        message=told.message,
-    )
+    services = context.services
+    found_country = await services.catalog.country(country, context.caller)
+    found = await services.availability.restrictions(found_country, service, context.caller)
+    return RestrictionsOut.model_validate(_of_age(context, found))
 
 
-def _tell_age(response: Response, age: float) -> None:
-    response.headers["Age"] = str(int(age))
+def _whole(context: Context, model: type[P], found: Cached[Rows]) -> P:
+    """All of what was found, as a list that has no further page."""
+    rows = _of_age(context, found)
+    return model.model_validate({"items": list(rows), "next_cursor": None})
+
+
+def _of_age(context: Context, found: Cached[T]) -> T:
+    """What was found; the header `Age` tells how old it is."""
+    context.response.headers["Age"] = str(int(found.age))
+    return found.value

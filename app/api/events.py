@@ -8,39 +8,35 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from app.api.auth import Require, reauthenticate
+from app.api.auth import reauthenticate
+from app.api.context import Context
 from app.api.fields import FilterText
+from app.api.guards import RentalsReader
 from app.api.paging import (
     Cursor,
     Feed,
     Limit,
     Page,
-    after_id,
+    Paging,
     decoded,
     encoded,
-    next_cursor,
+    paged,
     position,
 )
-from app.api.responses import problems
-from app.api.wired import Wired
-from app.audit.caller import Caller
-from app.database import Access
+from app.api.responses import GatewayRoute, problems
 from app.errors import CursorExpired, FieldError, InvalidRequest, RateLimited, RentalNotFound, RentgateError
 from app.events import repository as events
 from app.events.repository import Row
 from app.events.types import EventType
 from app.rentals import repository as rentals
-from app.tenants.scopes import Scope
-from app.wiring import Services
+from app.schemas import View
 
-router = APIRouter(tags=["events"])
-Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
+router = APIRouter(tags=["events"], route_class=GatewayRoute)
 
-CURSOR, FEED = "events", "feed"
+FEED = "feed"
 STREAM = "text/event-stream"
 STREAMS_PER_TENANT = 50
 """Streams that one process keeps open for a tenant."""
@@ -50,7 +46,7 @@ PIECE = 100
 """Events that a stream reads at once."""
 
 
-class Event(BaseModel):
+class Event(View):
     """Something that happened; `data` is the rental, or the message for `sms.received`."""
 
     id: UUID
@@ -59,18 +55,6 @@ class Event(BaseModel):
     rental_id: UUID | None
     actor: str
     data: dict[str, Any]
-
-    @classmethod
-    def of(cls, row: Row) -> Event:
-        """An event as callers read it."""
-        return cls(
-            id=row.id,
-            type=row.type,
-            timestamp=row.timestamp,
-            rental_id=row.rental_id,
-            actor=row.actor,
-            data=row.data,
-        )
 
 
 class EventList(Page[Event]):
@@ -98,9 +82,7 @@ class EventFeed(Feed[Event]):
     },
 )
 async def list_events(
-    caller: Reader,
-    services: Wired,
-    request: Request,
+    context: RentalsReader,
     types: Annotated[
         FilterText | None, Query(description="Only these types, with commas in between.")
     ] = None,
@@ -117,22 +99,22 @@ async def list_events(
     event's `id` is a cursor, `Last-Event-ID` goes on after it, and without one the stream starts now.
     """
     wanted = _types(types)
-    kept = timedelta(days=services.settings.events_kept_days)
+    kept = timedelta(days=context.services.settings.events_kept_days)
     streaming = accept is not None and STREAM in accept.lower()
     place = decoded(FEED, last_event_id or cursor if streaming else cursor, position)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+    async with context.reading() as connection:
         if place is not None:
-            await events.check_position(connection, caller.tenant_id, place, kept)
+            await events.check_position(connection, context.tenant_id, place, kept)
         elif streaming:
-            place = await events.newest_position(connection, caller.tenant_id)
+            place = await events.newest_position(connection, context.tenant_id)
         else:
-            place = await events.position_before_kept(connection, caller.tenant_id, kept)
+            place = await events.position_before_kept(connection, context.tenant_id, kept)
         if not streaming:
-            rows = await events.after(connection, caller.tenant_id, place, types=wanted, limit=limit + 1)
+            rows = await events.after(connection, context.tenant_id, place, types=wanted, limit=limit + 1)
     if streaming:
-        return _stream(request, services, caller, place, wanted)
-    items = [Event.of(row) for row in rows[:limit]]
-    services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
+        return _stream(context, place, wanted)
+    items = [Event.model_validate(row) for row in rows[:limit]]
+    context.services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
     last = rows[:limit][-1].position if items else place
     return EventFeed(items=items, next_cursor=encoded(FEED, last), has_more=len(rows) > limit)
 
@@ -147,43 +129,35 @@ def _types(text: str | None) -> frozenset[EventType] | None:
         raise InvalidRequest(fields=(FieldError("query.types", f"The types are {known}."),)) from None
 
 
-def _stream(
-    request: Request,
-    services: Services,
-    caller: Caller,
-    place: int,
-    types: frozenset[EventType] | None,
-) -> Response:
+def _stream(context: Context, place: int, types: frozenset[EventType] | None) -> Response:
     """A stream from a position on, until its caller goes, or may not read any more.
 
     Raises:
         RateLimited: the tenant has too many of them.
     """
-    open_streams: Counter[UUID] = request.app.state.streams
-    if open_streams[caller.tenant_id] >= STREAMS_PER_TENANT:
+    tenant_id, notifications = context.tenant_id, context.services.notifications
+    open_streams: Counter[UUID] = context.request.app.state.streams
+    if open_streams[tenant_id] >= STREAMS_PER_TENANT:
         raise RateLimited("The tenant has too many streams open.", retry_after=HEARTBEAT_SECONDS)
 
     async def read(after: int) -> tuple[Sequence[Row], int]:
         """What comes next, and the place behind it; events of other types are not looked through again."""
-        async with (
-            services.notifications.some_at_a_time,
-            services.database.transaction(Access.tenant(caller.tenant_id)) as connection,
-        ):
-            newest = await events.newest_position(connection, caller.tenant_id)
-            rows = await events.after(connection, caller.tenant_id, after, types=types, limit=PIECE)
+        async with notifications.some_at_a_time, context.reading() as connection:
+            newest = await events.newest_position(connection, tenant_id)
+            rows = await events.after(connection, tenant_id, after, types=types, limit=PIECE)
         return rows, rows[-1].position if rows else max(after, newest)
 
     async def told(after: int) -> AsyncIterator[ServerSentEvent]:
-        open_streams[caller.tenant_id] += 1
+        open_streams[tenant_id] += 1
         try:
-            with services.notifications.subscription(caller.tenant_id) as news:
-                while not services.notifications.closing:
-                    await reauthenticate(request)
+            with notifications.subscription(tenant_id) as news:
+                while not notifications.closing:
+                    await reauthenticate(context.request)
                     rows, after = await read(after)
-                    services.notifications.note(*{row.rental_id for row in rows if row.rental_id is not None})
+                    notifications.note(*{row.rental_id for row in rows if row.rental_id is not None})
                     for row in rows:
                         yield ServerSentEvent(
-                            data=Event.of(row).model_dump_json(),
+                            data=Event.model_validate(row).model_dump_json(),
                             event=row.type,
                             id=encoded(FEED, row.position),
                         )
@@ -192,7 +166,7 @@ def _stream(
         except RentgateError:
             return  # the caller comes again with its Last-Event-ID, and is told what is wrong
         finally:
-            open_streams[caller.tenant_id] -= 1
+            open_streams[tenant_id] -= 1
 
     return EventSourceResponse(told(place), ping=HEARTBEAT_SECONDS, headers={"Cache-Control": "no-store"})
 
@@ -201,18 +175,14 @@ def _stream(
     "/rentals/{rental_id}/events", summary="Read a rental's history", responses=problems(RentalNotFound)
 )
 async def list_rental_events(
-    rental_id: UUID,
-    caller: Reader,
-    services: Wired,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    rental_id: UUID, context: RentalsReader, paging: Annotated[Paging, paged("events")]
 ) -> EventList:
     """What happened to a rental, when, and by whom; newest first."""
-    before = after_id(CURSOR, cursor)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        if not await rentals.existing(connection, caller.tenant_id, [rental_id]):
+    async with context.reading() as connection:
+        if not await rentals.existing(connection, context.tenant_id, [rental_id]):
             raise RentalNotFound
-        rows = await events.of_rental(connection, caller.tenant_id, rental_id, limit=limit + 1, before=before)
-    services.notifications.note(rental_id)
-    items = [Event.of(row) for row in rows[:limit]]
-    return EventList(items=items, next_cursor=next_cursor(CURSOR, rows, limit, lambda row: row.id))
+        rows = await events.of_rental(
+            connection, context.tenant_id, rental_id, limit=paging.fetch, before=paging.before
+        )
+    context.services.notifications.note(rental_id)
+    return paging.page(EventList, rows)

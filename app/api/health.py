@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.responses import answers
-from app.api.wired import Wired
-from app.database import Access, Role
+from app.api.wired import services_of
 from app.errors import DatabaseUnavailable, NotReady, VaultUnavailable
 from app.migrate import head, mismatch
 from app.vault.cipher import VaultKeyUnusable
@@ -42,21 +41,21 @@ async def healthz() -> Health:
     summary="Can this process work?",
     responses=answers(NotReady, DatabaseUnavailable),
 )
-async def readyz(services: Wired) -> Readiness:
+async def readyz(request: Request) -> Readiness:
     """Whether the database answers, is migrated to what this release needs, and the vault opens."""
+    services = services_of(request)
     found = await services.database.revision()
     if wrong := await asyncio.to_thread(mismatch, found):
         raise NotReady(wrong, retry_after=5)
     try:
-        await services.keyring.make_ready(services.database)
-        async with services.database.transaction(Access(Role.APP)) as connection:
-            await services.keyring.unlock(connection)
+        await services.keyring.check(services.database)
     except (VaultKeyUnusable, VaultUnavailable) as error:
         raise NotReady(f"The vault can't be opened. {error.detail}") from None
     return Readiness(migration=head())
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(services: Wired) -> Response:
+async def metrics(request: Request) -> Response:
     """This process's metrics in Prometheus' text format."""
-    return Response(services.metrics.render(), media_type=services.metrics.content_type)
+    found = services_of(request).metrics
+    return Response(found.render(), media_type=found.content_type)

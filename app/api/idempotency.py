@@ -8,16 +8,23 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, authenticate
+from app.api.auth import authenticate
+from app.api.context import claim_of, transaction_of
+from app.api.guards import Require
 from app.api.middleware import canonical
 from app.api.problems import MEDIA_TYPE, problem_response, understood
+from app.api.responses import GatewayRoute
 from app.api.wired import services_of
 from app.audit.caller import Caller
-from app.database import Access
-from app.errors import FieldError, IdempotencyKeyInUse, InvalidRequest, PurchaseNotMade, RentgateError
+from app.errors import (
+    FieldError,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    PurchaseNotMade,
+    RentgateError,
+)
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim, Remembered
 from app.kinds.registry import kind_of
@@ -30,7 +37,6 @@ from app.telemetry.redaction import redacted
 HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
 LONGEST_KEY = 255
 
-_SECRETS = frozenset({"token", "secret"})
 NEVER_REMEMBERED = frozenset({401, 408, 429})
 """Statuses of answers that are given anew each time."""
 _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_key_in_use"})
@@ -39,22 +45,24 @@ _PASSING = frozenset({"operation_pending", "spend_limit_exceeded", "idempotency_
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(GatewayRoute):
     """A route that takes an Idempotency-Key on POST and DELETE."""
+
+    common = dict.fromkeys(("POST", "DELETE"), (IdempotencyKeyInUse, IdempotencyKeyReused))
 
     def get_route_handler(self) -> Handler:
         """The handler, wrapped where keys are taken."""
         handler = super().get_route_handler()
         if not (self.methods or set()) & {"POST", "DELETE"}:
             return handler
-        authorise = next(d.call for d in self.dependant.dependencies if isinstance(d.call, Require))
+        guard = next(d.call for d in self.dependant.dependencies if isinstance(d.call, Require))
 
         async def idempotent(request: Request) -> Response:
             await authenticate(request)  # before anything that was sent is looked at
             if HEADER not in request.headers:
                 return await handler(request)
             key = _key(request)
-            caller = await authorise(request)
+            caller = await guard.caller_of(request)
             found = await _claim(request, caller, key)
             if isinstance(found, Remembered):
                 return await _replay(request, caller, found)
@@ -64,23 +72,6 @@ class IdempotentRoute(APIRoute):
             return response
 
         return idempotent
-
-
-def claim_of(request: Request) -> Claim | None:
-    """The claim of the request's Idempotency-Key, for what it begins."""
-    return getattr(request.state, "claim", None)
-
-
-async def keep_answer(
-    connection: AsyncConnection, request: Request, *, status: int, body: Any, location: str | None = None
-) -> None:
-    """Keep an answer in the transaction of the change that it tells of, so that both stand or fall."""
-    claim = claim_of(request)
-    if claim is not None:
-        await idempotency.remember(
-            connection, claim, status=status, body=_without_secrets(body), location=location
-        )
-        request.state.answer_kept = True
 
 
 def _key(request: Request) -> str:
@@ -103,7 +94,7 @@ async def _claim(request: Request, caller: Caller, key: str) -> Claim | Remember
     # A claim that lapses too soon costs its request a 409, never a second purchase.
     longest = 3 * settings.upstream_timeout + 2 * settings.purchase_wait + 5
     await services.keyring.make_ready(services.database)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+    async with transaction_of(request, caller.tenant_id) as connection:
         fingerprint = await services.keyring.fingerprint(connection, "request", asked)
         return await idempotency.claim(connection, caller.tenant_id, key, fingerprint, longest)
 
@@ -128,12 +119,12 @@ async def _keep(request: Request, caller: Caller, claim: Claim, response: Respon
         return
     body = json.loads(bytes(response.body)) if response.body else None
     try:
-        async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with transaction_of(request, caller.tenant_id) as connection:
             await idempotency.remember(
                 connection,
                 claim,
                 status=response.status_code,
-                body=_without_secrets(body),
+                body=body,
                 location=response.headers.get("Location"),
             )
     except RentgateError:
@@ -146,7 +137,7 @@ async def _release(request: Request) -> None:
     if claim is None:
         return
     try:
-        async with services_of(request).database.transaction(Access.tenant(claim.tenant_id)) as connection:
+        async with transaction_of(request, claim.tenant_id) as connection:
             operation_id = await idempotency.attached_operation(connection, claim)
             if operation_id is not None:
                 operation = await lookup.get(connection, claim.tenant_id, operation_id)
@@ -172,7 +163,7 @@ async def _replay(request: Request, caller: Caller, known: Remembered) -> Respon
 async def _remembered(request: Request, caller: Caller, known: Remembered) -> Response:
     open_answer = known.status in (None, 202) and known.operation_id is not None
     if open_answer and known.operation_id is not None:
-        async with services_of(request).database.transaction(Access.tenant(caller.tenant_id)) as connection:
+        async with transaction_of(request, caller.tenant_id) as connection:
             operation = await lookup.get(connection, caller.tenant_id, known.operation_id)
         if kind_of(operation).status != known.status:
             return await _present_state(request, caller, known, operation)
@@ -194,9 +185,7 @@ async def _present_state(
         surely_not_sent = operation.sent_at is None or error.code != PurchaseNotMade.code
         if surely_not_sent and not _to_remember(error.status, error.code):
             # Its process died before it could free the key of a request that came to nothing.
-            async with services_of(request).database.transaction(
-                Access.tenant(caller.tenant_id)
-            ) as connection:
+            async with transaction_of(request, caller.tenant_id) as connection:
                 await idempotency.forget_operation(connection, caller.tenant_id, operation.id)
             raise IdempotencyKeyInUse(retry_after=1)
         return problem_response(request, error)
@@ -212,9 +201,3 @@ async def _present_state(
 
 def _location(location: str | None) -> dict[str, str]:
     return {} if location is None else {"Location": location}
-
-
-def _without_secrets(body: Any) -> Any:
-    if not isinstance(body, dict):
-        return body
-    return {name: value for name, value in body.items() if name not in _SECRETS}

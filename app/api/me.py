@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.api.auth import Require, authenticate
-from app.api.responses import problems
+from app.api.auth import authenticate
+from app.api.context import Context
+from app.api.guards import Require
+from app.api.responses import GatewayRoute
 from app.api.tenants import TenantOut
-from app.api.wired import Wired
-from app.audit.caller import Caller
-from app.database import Access
 from app.idempotency.repository import NO_TENANT
 from app.operations import spending
-from app.schemas import Money
+from app.schemas import Money, View
 from app.tenants import service as tenants
 from app.tenants.issuer import ServiceToken
-from app.values import amount_text
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=GatewayRoute)
 
 
-class KeyOfCaller(BaseModel):
+class KeyOfCaller(View):
     """The API key, or the platform key, that the request came with."""
 
     id: UUID
@@ -53,36 +52,24 @@ class Me(BaseModel):
     spending: SpendingOut | None
 
 
-@router.get("/me", summary="Who am I?", responses=problems())
-async def get_me(
-    request: Request,
-    caller: Annotated[Caller, Depends(Require(None, tenantless=True))],
-    services: Wired,
-) -> Me:
+@router.get("/me", summary="Who am I?")
+async def get_me(context: Annotated[Context, Depends(Require(None, tenantless=True))]) -> Me:
     """The caller's tenant, key and scopes, and what the tenant has spent this month."""
-    principal = await authenticate(request)
+    principal = await authenticate(context.request)
     key = principal.key
     subject = key.subject if isinstance(key, ServiceToken) else None
-    shown_key = (
-        None
-        if key is None or isinstance(key, ServiceToken)
-        else KeyOfCaller(id=key.id, name=key.name, prefix=key.prefix)
-    )
+    has_id = key is not None and not isinstance(key, ServiceToken)
+    shown_key = KeyOfCaller.model_validate(key) if has_id else None
     scopes = sorted(principal.scopes)
-    if caller.tenant_id == NO_TENANT:
+    if context.tenant_id == NO_TENANT:
         return Me(tenant=None, api_key=shown_key, subject=subject, scopes=scopes, spending=None)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        tenant = await tenants.get_tenant(connection, caller.tenant_id)
-        month = await spending.this_month(connection, caller.tenant_id)
+    async with context.reading() as connection:
+        tenant = await tenants.get_tenant(connection, context.tenant_id)
+        month = await spending.this_month(connection, context.tenant_id)
     return Me(
-        tenant=TenantOut.of(tenant),
+        tenant=TenantOut.model_validate(tenant),
         api_key=shown_key,
         subject=subject,
         scopes=scopes,
-        spending=SpendingOut(
-            month=f"{month.month:%Y-%m}",
-            limit=Money.of(month.limit),
-            held=Money(amount=amount_text(month.held)),
-            spent=Money(amount=amount_text(month.spent)),
-        ),
+        spending=SpendingOut.model_validate({**asdict(month), "month": f"{month.month:%Y-%m}"}),
     )

@@ -106,7 +106,7 @@ async def _answer_from_memory(repeat: Repeat, unchanged: bool, scope: Scope, sen
     status, count = (304, repeat.count_unchanged) if unchanged else (200, repeat.count)
     headers = [*repeat.headers(unchanged=unchanged), *_SAFE_HEADERS, (b"x-request-id", request_id.encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if unchanged else repeat.body})
+    await send({"type": "http.response.body", "body": b"" if unchanged else repeat.rendered.body})
     seconds = time.monotonic() - started
     count(seconds)
     if log.isEnabledFor(logging.INFO):

@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from app.api.auth import Require
 from app.api.components import shared
 from app.api.examples import EXAMPLES
+from app.api.guards import Require
 from app.api.idempotency import NEVER_REMEMBERED, REPLAYED
 from app.api.layout import laid_out
 from app.api.problems import MEDIA_TYPE, Problem

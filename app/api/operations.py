@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.auth import Require, RequireAdminFor
+from app.api.context import Context
 from app.api.fields import FilterText, RequestBody
-from app.api.idempotency import IdempotentRoute, keep_answer
-from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
+from app.api.guards import RentalsReader, RequirePlatform
+from app.api.idempotency import IdempotentRoute
+from app.api.paging import Page, Paging, paged
 from app.api.problems import UpstreamSaid
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
-from app.api.wired import Wired
-from app.audit.caller import Caller
-from app.database import Access
-from app.errors import NotFound
 from app.kinds.registry import KindName, kind_of
 from app.operations import lookup
 from app.operations.operation import Operation, error_of
 from app.operations.states import State
 from app.rentals import repository as rentals
-from app.schemas import Money
+from app.schemas import Money, View
 from app.settlement.resolution import resolve
-from app.tenants.scopes import Scope
 
 router = APIRouter(tags=["operations"], route_class=IdempotentRoute)
-Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
-
-CURSOR = "operations"
 
 
-class OperationError(BaseModel):
+class OperationError(View):
     """Why an operation failed."""
 
     code: str
@@ -82,68 +75,57 @@ class Resolution(RequestBody):
     upstream_order_id: Annotated[FilterText | None, Field(examples=["100001"])] = None
 
 
-@router.get("/operations", summary="List operations", responses=problems())
+@router.get("/operations", summary="List operations")
 async def list_operations(
-    caller: Reader,
-    services: Wired,
+    context: RentalsReader,
+    paging: Annotated[Paging, paged("operations")],
     state: Annotated[State | None, Query()] = None,
     kind: Annotated[KindName | None, Query()] = None,
     rental_id: Annotated[UUID | None, Query()] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> OperationList:
     """The tenant's operations, newest first."""
-    before = after_id(CURSOR, cursor)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+    async with context.reading() as connection:
         found = await lookup.listed(
             connection,
-            caller.tenant_id,
+            context.tenant_id,
             state=state,
             kind=kind,
             rental_id=rental_id,
-            limit=limit + 1,
-            before=before,
+            limit=paging.fetch,
+            before=paging.before,
         )
-        items = await _shown(connection, caller.tenant_id, found[:limit])
-    services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
-    following = next_cursor(CURSOR, found, limit, lambda operation: operation.id)
-    return OperationList(items=items, next_cursor=following)
+        items = await _shown(connection, context.tenant_id, found[: paging.limit])
+    context.services.notifications.note(*{item.rental_id for item in items if item.rental_id is not None})
+    return paging.page(OperationList, found, items)
 
 
-@router.get("/operations/{operation_id}", summary="Read an operation", responses=problems(NotFound))
-async def get_operation(operation_id: UUID, caller: Reader, services: Wired) -> OperationOut:
+@router.get("/operations/{operation_id}", summary="Read an operation")
+async def get_operation(operation_id: UUID, context: RentalsReader) -> OperationOut:
     """One operation, and how it ended."""
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        found = await lookup.get(connection, caller.tenant_id, operation_id)
-        shown = (await _shown(connection, caller.tenant_id, [found]))[0]
-    services.notifications.note(found.rental_id)
+    async with context.reading() as connection:
+        found = await lookup.get(connection, context.tenant_id, operation_id)
+        shown = (await _shown(connection, context.tenant_id, [found]))[0]
+    context.services.notifications.note(found.rental_id)
     return shown
 
 
-@router.post(
-    "/operations/{operation_id}/resolve",
-    summary="Resolve an operation in review",
-    responses=problems(NotFound, *IDEMPOTENT, *WITH_BODY),
-)
+@router.post("/operations/{operation_id}/resolve", summary="Resolve an operation in review")
 async def resolve_operation(
     operation_id: UUID,
     body: Resolution,
-    caller: Annotated[Caller, Depends(RequireAdminFor())],
-    services: Wired,
-    request: Request,
+    context: Annotated[Context, Depends(RequirePlatform(in_tenant=True))],
 ) -> OperationOut:
     """Settle an operation in review as a person found it to be; for the administrator."""
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
+    async with context.changing() as change:
         settled = await resolve(
-            connection,
-            caller,
+            change.connection,
+            context.caller,
             operation_id,
             succeeded=body.outcome == "succeeded",
             upstream_order_id=body.upstream_order_id,
         )
-        shown = (await _shown(connection, caller.tenant_id, [settled]))[0]
-        await keep_answer(connection, request, status=200, body=shown.model_dump(mode="json"))
-    services.notifications.note(settled.rental_id)
+        shown = change.answer((await _shown(change.connection, context.tenant_id, [settled]))[0])
+    context.services.notifications.note(settled.rental_id)
     return shown
 
 
@@ -152,34 +134,13 @@ async def _shown(
 ) -> list[OperationOut]:
     existing = await rentals.existing(connection, tenant_id, [operation.rental_id for operation in found])
     return [
-        OperationOut(
-            id=operation.id,
-            kind=KindName(operation.kind),
-            state=operation.state,
-            rental_id=operation.rental_id if operation.rental_id in existing else None,
-            request=kind_of(operation).request.shown(operation.request),
-            price=Money.of(operation.price),
-            error=_error(operation),
-            candidates=None
-            if operation.candidates is None
-            else [Candidate(**candidate) for candidate in operation.candidates],
-            created_at=operation.created_at,
-            sent_at=operation.sent_at,
-            settled_at=operation.settled_at,
+        OperationOut.model_validate(
+            {
+                **asdict(operation),
+                "rental_id": operation.rental_id if operation.rental_id in existing else None,
+                "request": kind_of(operation).request.shown(operation.request),
+                "error": error_of(operation) if operation.error else None,
+            }
         )
         for operation in found
     ]
-
-
-def _error(operation: Operation) -> OperationError | None:
-    if operation.error is None:
-        return None
-    error = error_of(operation)
-    return OperationError(
-        code=error.code,
-        detail=error.detail,
-        upstream=None
-        if error.upstream is None
-        else UpstreamSaid(method=error.upstream.method, message=error.upstream.message),
-        required=Money.of(error.required),
-    )

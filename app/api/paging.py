@@ -5,15 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BaseModel
 
 from app.errors import FieldError, InvalidRequest
 
 T = TypeVar("T")
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
 
 LONGEST_CURSOR = 200
 
@@ -37,6 +44,9 @@ class Feed(BaseModel, Generic[T]):
     items: list[T]
     next_cursor: str
     has_more: bool
+
+
+P = TypeVar("P", bound=Page[Any])
 
 
 def encoded(kind: str, place: object) -> str:
@@ -64,9 +74,41 @@ def decoded(kind: str, cursor: str | None, read: Callable[[str], T]) -> T | None
     raise InvalidRequest(fields=(FieldError("query.cursor", "This cursor is not one of this list."),))
 
 
-def after_id(kind: str, cursor: str | None) -> UUID | None:
-    """The id that a list goes on from."""
-    return decoded(kind, cursor, UUID)
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list is wanted, and how it is answered.
+
+    Attributes:
+        before: the id of the last item of the page before; None for the first page.
+    """
+
+    kind: str
+    limit: int
+    before: UUID | None
+
+    @property
+    def fetch(self) -> int:
+        """How many rows to read: one more than is shown tells whether there are further ones."""
+        return self.limit + 1
+
+    def page(self, model: type[P], rows: Sequence[_HasId], items: Sequence[Any] | None = None) -> P:
+        """The page that begins these rows, as callers read it.
+
+        Args:
+            items: what the page shows; made from the rows if left out.
+        """
+        shown = rows[: self.limit] if items is None else items
+        following = next_cursor(self.kind, rows, self.limit, lambda row: row.id)
+        return model.model_validate({"items": shown, "next_cursor": following})
+
+
+def paged(kind: str) -> Any:
+    """A dependency: the page of this kind of list that a request asks for."""
+
+    async def paging(limit: Limit = 50, cursor: Cursor = None) -> Paging:
+        return Paging(kind, limit, decoded(kind, cursor, UUID))
+
+    return Depends(paging)
 
 
 def next_cursor(kind: str, rows: Sequence[T], limit: int, place: Callable[[T], object]) -> str | None:

@@ -26,7 +26,7 @@ from app.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
-from app.schemas import Money
+from app.schemas import Money, View
 from app.telemetry.redaction import redacted
 
 MEDIA_TYPE = "application/problem+json"
@@ -34,14 +34,14 @@ MOST_FIELDS = 50
 """Wrong fields that one answer names."""
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(View):
     """A wrong field: where it stands, such as `body.period.count`, and what is wrong with it."""
 
     location: str
     message: str
 
 
-class UpstreamSaid(BaseModel):
+class UpstreamSaid(View):
     """What the upstream said, cleaned of anything that looks like a key."""
 
     method: str
@@ -81,10 +81,8 @@ def problem(error: RentgateError, *, instance: str, request_id: str) -> Problem:
         instance=instance,
         code=shown.code,
         request_id=request_id,
-        errors=[FieldProblem(location=f.location, message=f.message) for f in shown.fields] or None,
-        upstream=None
-        if shown.upstream is None
-        else UpstreamSaid(method=shown.upstream.method, message=shown.upstream.message),
+        errors=[FieldProblem.model_validate(field) for field in shown.fields] or None,
+        upstream=shown.upstream and UpstreamSaid.model_validate(shown.upstream),
         required=Money.of(shown.required),
         retry_after=None if shown.retry_after is None else max(1, math.ceil(shown.retry_after)),
         operation_id=shown.operation_id,

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from app.cache import BoundedCache
 from app.errors import FieldError, InvalidRequest
 from app.events.notifications import Notifications
 
@@ -31,13 +31,22 @@ KEPT_SECONDS = 1.0
 KEPT_RENTALS, KEPT_OF_A_RENTAL = 5_000, 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rendered:
     """An answer's body, its ETag, and until when (by `time.monotonic()`) it may be given."""
 
     body: bytes
     etag: str
     until: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may be given now."""
+        return time.monotonic() < self.until
+
+    def expire(self) -> None:
+        """Have it given no more, by whoever has it."""
+        self.until = 0.0
 
     def to(self, request: Request) -> Response:
         """The answer to a request: the body, or 304 if its caller has it already."""
@@ -48,13 +57,17 @@ class Rendered:
         return Response(self.body, media_type="application/json", headers=headers)
 
 
+Kept = BoundedCache[tuple[UUID, str], Rendered]
+"""A rental's answers, by tenant and what was asked for."""
+
+
 class RenderedAnswers:
     """The process's rendered answers, by rental, tenant and what was asked for."""
 
     def __init__(self, notifications: Notifications) -> None:
         """Drop answers by what these notifications tell."""
         self._notifications = notifications
-        self._kept: OrderedDict[UUID, dict[tuple[UUID, str], Rendered]] = OrderedDict()
+        self._kept: BoundedCache[UUID, Kept] = BoundedCache(KEPT_RENTALS, evicted=_expire)
         notifications.tell(self._drop)
 
     async def answer(
@@ -82,9 +95,11 @@ class RenderedAnswers:
             message = f"This has to be at most {LONGEST_CONDITION} characters."
             raise InvalidRequest(fields=(FieldError(f"header.{CONDITION}", message),))
         place = (tenant_id, asked)
-        known = self._kept.get(rental_id, {}).get(place)
-        if known is not None and time.monotonic() < known.until:
-            self._repeat(request, rental_id, place, known, resource)
+        known = self._kept[rental_id].get(place) if rental_id in self._kept else None
+        if known is not None and known.is_fresh:
+            principal = getattr(request.state, "principal", None)
+            if resource is not None and principal is not None and principal.holder is not None:
+                request.app.state.repeats.keep(request.scope, principal.holder, known, resource)
             return known.to(request)
         changes, asked_at = self._notifications.changes, time.monotonic()
         body = (await render()).model_dump_json().encode()
@@ -100,47 +115,27 @@ class RenderedAnswers:
         """Keep an answer. If it isn't the very one that was given last, the rental's others may tell less
         than it does, though nothing was announced yet: who has seen it is given none of them.
         """
-        kept = self._kept.setdefault(rental_id, {})
-        before = kept.pop(place, None)
+        kept = self._kept.pop(rental_id, None)
+        if kept is None:
+            kept = BoundedCache(KEPT_OF_A_RENTAL, evicted=Rendered.expire)
+        before = kept.get(place)
         if before is None or before.etag != fresh.etag:
-            for other, answer in kept.items():
-                kept[other] = replace(answer, until=0.0)
-        while len(kept) >= KEPT_OF_A_RENTAL:
-            del kept[next(iter(kept))]
+            _expire(kept)
+        if before is not None:
+            before.expire()
         kept[place] = fresh
-        self._kept.move_to_end(rental_id)
-        while len(self._kept) > KEPT_RENTALS:
-            self._kept.popitem(last=False)
-
-    def _repeat(
-        self,
-        request: Request,
-        rental_id: UUID,
-        place: tuple[UUID, str],
-        known: Rendered,
-        resource: str | None,
-    ) -> None:
-        """Have the same request of the same holder answered from memory as long as the answer is kept."""
-        principal = getattr(request.state, "principal", None)
-        if resource is None or principal is None or principal.holder is None:
-            return
-        request.app.state.repeats.keep(
-            request.scope,
-            principal.holder,
-            known.body,
-            known.etag,
-            resource,
-            is_kept=lambda: (
-                self._kept.get(rental_id, {}).get(place) is known and time.monotonic() < known.until
-            ),
-        )
+        self._kept[rental_id] = kept
 
     def _drop(self, rental_id: UUID | None) -> None:
         """Forget what is kept of a rental, or with None all."""
-        if rental_id is None:
-            self._kept.clear()
-        else:
-            self._kept.pop(rental_id, None)
+        for one in list(self._kept) if rental_id is None else [rental_id]:
+            if one in self._kept:
+                _expire(self._kept.pop(one))
+
+
+def _expire(kept: Kept) -> None:
+    for answer in kept.values():
+        answer.expire()
 
 
 def rendered_of(request: Request) -> RenderedAnswers:

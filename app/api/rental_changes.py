@@ -2,73 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body
 from pydantic import BaseModel, Field, StrictInt
 
 from app.accounts import schedule
-from app.api.auth import Require
+from app.api.context import Context
 from app.api.fields import Code, DecimalText, RequestBody, dollars, period
-from app.api.idempotency import IdempotentRoute, claim_of, keep_answer
-from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
-from app.api.wired import Wired
-from app.audit import repository as audit
-from app.audit.caller import Caller
+from app.api.guards import RentalsReader, RentalsWriter
+from app.api.idempotency import IdempotentRoute
+from app.api.responses import SPENDING, UPSTREAM, problems
 from app.catalog.service import addable, prolongable
-from app.database import Access
 from app.errors import (
     ArchivedOrderNotFound,
     CountryUnknown,
-    InsufficientBalance,
     NoNumbersAvailable,
     NoUpstreamKey,
     OperationPending,
     OrderNotOwned,
     PeriodInvalid,
-    PriceAboveMax,
-    PriceUnknown,
     ProlongLimitReached,
     ProlongTooEarly,
     PurchaseNotMade,
     RentalNotActive,
     RentalNotExpired,
     RentalNotFound,
-    RentgateError,
     RestoreNeedsSupport,
     RestoreNotAvailable,
     ServiceUnknown,
-    SpendLimitExceeded,
 )
 from app.kinds import activate, add_service, delete, prolong, restore
 from app.kinds.changes import Outcome
 from app.kinds.kind import Kind
 from app.rentals.schemas import Rental
 from app.schemas import Money
-from app.tenants.scopes import Scope
-from app.values import LONGEST_SERVICE_DAYS, PeriodUnit, amount_text
-from app.wiring import Services
+from app.values import LONGEST_SERVICE_DAYS, PeriodUnit
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
-Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
-Writer = Annotated[Caller, Depends(Require(Scope.RENTALS_WRITE))]
-
-Errors = tuple[type[RentgateError], ...]
 
 OPEN_OUTCOME: dict[int | str, dict[str, Any]] = {
     202: {"model": Rental, "description": "The outcome is still open; `pending_operation` tells it."}
 }
-CHANGING: Errors = (
-    RentalNotFound,
-    RentalNotActive,
-    OperationPending,
-    OrderNotOwned,
-    PurchaseNotMade,
-    *IDEMPOTENT,
-)
-SPENDING: Errors = (InsufficientBalance, SpendLimitExceeded, PriceAboveMax, PriceUnknown)
-RESTORING: Errors = (
+CHANGING = (RentalNotFound, RentalNotActive, OperationPending, OrderNotOwned, PurchaseNotMade)
+RESTORING = (
     RentalNotFound,
     RentalNotActive,
     RentalNotExpired,
@@ -139,22 +118,13 @@ class ImportStarted(BaseModel):
     "/rentals/{rental_id}/activate",
     status_code=activate.KIND.status,
     summary="Activate a rental's number",
-    responses=problems(
-        RentalNotFound,
-        RentalNotActive,
-        OperationPending,
-        PurchaseNotMade,
-        OrderNotOwned,
-        *IDEMPOTENT,
-        *UPSTREAM,
-    ),
+    responses=problems(*CHANGING, *UPSTREAM),
 )
-async def activate_rental(
-    rental_id: UUID, caller: Writer, services: Wired, request: Request, response: Response
-) -> Rental:
+async def activate_rental(rental_id: UUID, context: RentalsWriter) -> Rental:
     """Queue the number for activation, so that it can receive; its `number_state` tells when it can."""
-    outcome = await activate.activate(services.changes, caller, rental_id, claim_of(request))
-    return _answer(services, response, activate.KIND, outcome)
+    changes = context.services.changes
+    outcome = await activate.activate(changes, context.caller, rental_id, context.claim)
+    return _answer(context, activate.KIND, outcome)
 
 
 @router.get(
@@ -162,129 +132,89 @@ async def activate_rental(
     summary="Ask what restoring costs",
     responses=problems(*RESTORING, *UPSTREAM),
 )
-async def get_restore_quote(rental_id: UUID, caller: Reader, services: Wired) -> RestoreQuoteOut:
+async def get_restore_quote(rental_id: UUID, context: RentalsReader) -> RestoreQuoteOut:
     """What restoring an expired rental would cost now, and whether it is possible."""
-    quote = await restore.restore_quote(services.changes, caller, rental_id)
-    return RestoreQuoteOut(
-        price=Money(amount=amount_text(quote.price)),
-        days_overdue=quote.days_overdue,
-        prolonged_days=quote.prolonged_days,
-        phone_number=quote.phone_number,
-        service=quote.service,
-        country=quote.country,
-        upstream_order_id=quote.order_id,
-    )
+    quote = await restore.restore_quote(context.services.changes, context.caller, rental_id)
+    return RestoreQuoteOut.model_validate({**asdict(quote), "upstream_order_id": quote.order_id})
 
 
 @router.post(
     "/rentals/{rental_id}/restore",
     status_code=restore.KIND.status,
     summary="Restore a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(
-            *RESTORING,
-            InsufficientBalance,
-            SpendLimitExceeded,
-            PriceAboveMax,
-            PriceUnknown,
-            PurchaseNotMade,
-            *IDEMPOTENT,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
+    responses=problems(*RESTORING, *SPENDING, *UPSTREAM, also=OPEN_OUTCOME),
 )
 async def restore_rental(
-    rental_id: UUID,
-    caller: Writer,
-    services: Wired,
-    request: Request,
-    response: Response,
-    body: Annotated[RestoreRequest | None, Body()] = None,
+    rental_id: UUID, context: RentalsWriter, body: Annotated[RestoreRequest | None, Body()] = None
 ) -> Rental:
     """Restore a rental after its end, once, for the price that is quoted now; its new end is read back."""
     max_price = dollars(body.max_price) if body else None
     outcome = await restore.restore(
-        services.changes, caller, rental_id, max_price=max_price, claim=claim_of(request)
+        context.services.changes, context.caller, rental_id, max_price=max_price, claim=context.claim
     )
-    return _answer(services, response, restore.KIND, outcome)
+    return _answer(context, restore.KIND, outcome)
 
 
 @router.post(
     "/rentals/{rental_id}/prolong",
     status_code=prolong.KIND.status,
     summary="Prolong a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(
-            *CHANGING, *SPENDING, PeriodInvalid, ProlongTooEarly, ProlongLimitReached, *WITH_BODY, *UPSTREAM
-        ),
-    },
+    responses=problems(
+        *CHANGING,
+        *SPENDING,
+        PeriodInvalid,
+        ProlongTooEarly,
+        ProlongLimitReached,
+        *UPSTREAM,
+        also=OPEN_OUTCOME,
+    ),
 )
-async def prolong_rental(
-    rental_id: UUID,
-    body: ProlongRequest,
-    caller: Writer,
-    services: Wired,
-    request: Request,
-    response: Response,
-) -> Rental:
+async def prolong_rental(rental_id: UUID, body: ProlongRequest, context: RentalsWriter) -> Rental:
     """Prolong a rental, once; its new end is read back. The upstream prolongs only in the last days before
     the end. A rental of several services is prolonged order by order.
     """
     wanted = prolongable(period(PeriodUnit(body.period.unit), body.period.count))
     outcome = await prolong.prolong(
-        services.changes,
-        caller,
+        context.services.changes,
+        context.caller,
         rental_id,
         wanted,
         max_price=dollars(body.max_price),
-        claim=claim_of(request),
+        claim=context.claim,
     )
-    return _answer(services, response, prolong.KIND, outcome)
+    return _answer(context, prolong.KIND, outcome)
 
 
 @router.post(
     "/rentals/{rental_id}/services",
     status_code=add_service.KIND.status,
     summary="Add a service to a rental",
-    responses={
-        **OPEN_OUTCOME,
-        **problems(
-            *CHANGING,
-            *SPENDING,
-            CountryUnknown,
-            ServiceUnknown,
-            PeriodInvalid,
-            NoNumbersAvailable,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
+    responses=problems(
+        *CHANGING,
+        *SPENDING,
+        CountryUnknown,
+        ServiceUnknown,
+        PeriodInvalid,
+        NoNumbersAvailable,
+        *UPSTREAM,
+        also=OPEN_OUTCOME,
+    ),
 )
-async def add_rental_service(
-    rental_id: UUID,
-    body: ServiceRequest,
-    caller: Writer,
-    services: Wired,
-    request: Request,
-    response: Response,
-) -> Rental:
+async def add_rental_service(rental_id: UUID, body: ServiceRequest, context: RentalsWriter) -> Rental:
     """Rent the number for another service too, once, for so many days or until the rental's end. The rental's
     `expires_at` is the earliest end of its orders; `upstream_orders` has each.
     """
     outcome = await add_service.add_service(
-        services.changes,
-        caller,
+        context.services.changes,
+        context.caller,
         rental_id,
         body.service,
         max_price=dollars(body.max_price),
-        claim=claim_of(request),
+        claim=context.claim,
         days=addable(body.days),
     )
-    response.headers["Location"] = f"/rentals/{rental_id}"
-    return _answer(services, response, add_service.KIND, outcome)
+    context.response.headers["Location"] = f"/rentals/{rental_id}"
+    return _answer(context, add_service.KIND, outcome)
 
 
 @router.delete(
@@ -292,41 +222,32 @@ async def add_rental_service(
     status_code=delete.KIND.status,
     response_model=None,
     summary="Delete a rental",
-    responses={**OPEN_OUTCOME, **problems(*CHANGING, *UPSTREAM)},
+    responses=problems(*CHANGING, *UPSTREAM, also=OPEN_OUTCOME),
 )
-async def delete_rental(
-    rental_id: UUID, caller: Writer, services: Wired, request: Request, response: Response
-) -> Rental | None:
+async def delete_rental(rental_id: UUID, context: RentalsWriter) -> Rental | None:
     """Give a rental up before its end; the upstream promises no refund. The rental stays readable."""
-    outcome = await delete.delete(services.changes, caller, rental_id, claim_of(request))
-    rental = _answer(services, response, delete.KIND, outcome)
+    outcome = await delete.delete(context.services.changes, context.caller, rental_id, context.claim)
+    rental = _answer(context, delete.KIND, outcome)
     return None if outcome.settled else rental
 
 
-@router.post(
-    "/rentals/import",
-    status_code=202,
-    summary="Import rentals",
-    responses=problems(NoUpstreamKey, *IDEMPOTENT),
-)
-async def import_rentals(caller: Writer, services: Wired, request: Request) -> ImportStarted:
+@router.post("/rentals/import", status_code=202, summary="Import rentals", responses=problems(NoUpstreamKey))
+async def import_rentals(context: RentalsWriter) -> ImportStarted:
     """Take in what was bought or closed outside the gateway: living orders, and every page of the archive.
     The worker does so by itself as well, once a day and for each new account.
     """
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        keys = await services.vault.living_ids(connection, caller.tenant_id)
+    async with context.changing() as change:
+        keys = await context.services.vault.living_ids(change.connection, context.tenant_id)
         if not keys:
             raise NoUpstreamKey
         for key_id in keys:
-            await schedule.want_archive(connection, caller.tenant_id, key_id)
-        audit.record(connection, caller, "rental.import", details={"accounts": len(keys)})
-        started = ImportStarted(accounts=len(keys))
-        await keep_answer(connection, request, status=202, body=started.model_dump())
-        return started
+            await schedule.want_archive(change.connection, context.tenant_id, key_id)
+        change.record("rental.import", details={"accounts": len(keys)})
+        return change.answer(ImportStarted(accounts=len(keys)))
 
 
-def _answer(services: Services, response: Response, kind: Kind, outcome: Outcome) -> Rental:
+def _answer(context: Context, kind: Kind, outcome: Outcome) -> Rental:
     """The rental after a change, answered with its kind's status, or 202 while the outcome is open."""
-    services.notifications.note(outcome.rental.id)
-    response.status_code = kind.status if outcome.settled else 202
+    context.services.notifications.note(outcome.rental.id)
+    context.response.status_code = kind.status if outcome.settled else 202
     return outcome.rental

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, model_validator
 
-from app.api.auth import Require
 from app.api.fields import (
     Code,
     DecimalText,
@@ -21,42 +20,31 @@ from app.api.fields import (
     period,
     phone_filter,
 )
-from app.api.idempotency import IdempotentRoute, claim_of
-from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
+from app.api.guards import RentalsReader, RentalsWriter
+from app.api.idempotency import IdempotentRoute
+from app.api.paging import Page, Paging, paged
 from app.api.rendered import UNCHANGED, rendered_of
-from app.api.responses import IDEMPOTENT, UPSTREAM, WITH_BODY, problems
-from app.api.wired import Wired
-from app.audit.caller import Caller
+from app.api.responses import SPENDING, UPSTREAM, problems
 from app.catalog.service import prolongable
-from app.database import Access
 from app.errors import (
     CountryUnknown,
-    InsufficientBalance,
     NoNumbersAvailable,
-    NotFound,
     NoUpstreamKey,
     PeriodInvalid,
-    PriceAboveMax,
-    PriceUnknown,
-    PurchaseNotMade,
     RentalNotActive,
     RentalNotFound,
     ServiceUnknown,
-    SpendLimitExceeded,
 )
 from app.kinds import create
 from app.kinds.purchases import Purchase
-from app.rentals import repository
+from app.rentals import views
 from app.rentals.auto_prolong import Plan
-from app.rentals.repository import RentalFilter
 from app.rentals.schemas import Rental, RentalStatus
 from app.rentals.service import KEEP, Change, Keep
-from app.tenants.scopes import Scope
+from app.rentals.views import RentalFilter
 from app.values import PeriodUnit, iso_country
 
 router = APIRouter(tags=["rentals"], route_class=IdempotentRoute)
-Reader = Annotated[Caller, Depends(Require(Scope.RENTALS_READ))]
-Writer = Annotated[Caller, Depends(Require(Scope.RENTALS_WRITE))]
 
 CURSOR = "rentals"
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
@@ -122,29 +110,18 @@ class RentalList(Page[Rental]):
     "/rentals",
     status_code=create.KIND.status,
     summary="Rent a number",
-    responses={
-        202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."},
-        **problems(
-            InsufficientBalance,
-            SpendLimitExceeded,
-            CountryUnknown,
-            NotFound,
-            NoNumbersAvailable,
-            PriceAboveMax,
-            PriceUnknown,
-            NoUpstreamKey,
-            ServiceUnknown,
-            PeriodInvalid,
-            PurchaseNotMade,
-            *IDEMPOTENT,
-            *WITH_BODY,
-            *UPSTREAM,
-        ),
-    },
+    responses=problems(
+        *SPENDING,
+        CountryUnknown,
+        NoNumbersAvailable,
+        NoUpstreamKey,
+        ServiceUnknown,
+        PeriodInvalid,
+        *UPSTREAM,
+        also={202: {"model": Rental, "description": "The outcome is still open; the rental is `pending`."}},
+    ),
 )
-async def create_rental(
-    body: RentalRequest, caller: Writer, services: Wired, request: Request, response: Response
-) -> Rental:
+async def create_rental(body: RentalRequest, context: RentalsWriter) -> Rental:
     """Rent a number, once. A 202 means that it is not known yet whether the upstream made the order."""
     wanted = Purchase(
         country=body.country,
@@ -156,16 +133,16 @@ async def create_rental(
         upstream_key_id=body.upstream_key_id,
         metadata=body.metadata or {},
     )
-    outcome = await services.purchases.purchase(caller, wanted, claim_of(request))
-    response.status_code = create.KIND.status if outcome.settled else 202
-    response.headers["Location"] = f"/rentals/{outcome.rental.id}"
+    outcome = await context.services.purchases.purchase(context.caller, wanted, context.claim)
+    context.response.status_code = create.KIND.status if outcome.settled else 202
+    context.response.headers["Location"] = f"/rentals/{outcome.rental.id}"
     return outcome.rental
 
 
-@router.get("/rentals", summary="List rentals", responses=problems())
+@router.get("/rentals", summary="List rentals")
 async def list_rentals(
-    caller: Reader,
-    services: Wired,
+    context: RentalsReader,
+    paging: Annotated[Paging, paged(CURSOR)],
     status: Annotated[RentalStatus | None, Query()] = None,
     country: Annotated[FilterText | None, Query()] = None,
     service: Annotated[FilterText | None, Query()] = None,
@@ -175,8 +152,6 @@ async def list_rentals(
     ] = None,
     created_after: Annotated[Moment | None, Query()] = None,
     created_before: Annotated[Moment | None, Query()] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
 ) -> RentalList:
     """The tenant's rentals, newest first."""
     wanted = RentalFilter(
@@ -188,30 +163,31 @@ async def list_rentals(
         created_after=created_after,
         created_before=created_before,
     )
-    before = after_id(CURSOR, cursor)
-    async with services.database.transaction(Access.tenant(caller.tenant_id)) as connection:
-        found = await repository.listed(connection, caller.tenant_id, wanted, limit=limit + 1, before=before)
-    services.notifications.note(*(rental.id for rental in found[:limit]))
-    services.metrics.read("rentals", looked=False)
-    return RentalList(
-        items=found[:limit], next_cursor=next_cursor(CURSOR, found, limit, lambda rental: rental.id)
-    )
+    async with context.reading() as connection:
+        found = await views.listed(
+            connection, context.tenant_id, wanted, limit=paging.fetch, before=paging.before
+        )
+    page = paging.page(RentalList, found)
+    context.services.notifications.note(*(rental.id for rental in page.items))
+    context.services.metrics.read("rentals", looked=False)
+    return page
 
 
 @router.get(
     "/rentals/{rental_id:rental}",
     summary="Read a rental",
     response_model=Rental,
-    responses={**UNCHANGED, **problems(RentalNotFound)},
+    responses=problems(RentalNotFound, also=UNCHANGED),
 )
-async def get_rental(rental_id: UUID, caller: Reader, services: Wired, request: Request) -> Response:
+async def get_rental(rental_id: UUID, context: RentalsReader) -> Response:
     """One rental, as it was last seen; `synced_at` tells when."""
-    answer = await rendered_of(request).answer(
-        request,
-        caller.tenant_id,
+    services = context.services
+    answer = await rendered_of(context.request).answer(
+        context.request,
+        context.tenant_id,
         rental_id,
         "rental",
-        lambda: services.rentals.get(caller, rental_id),
+        lambda: services.rentals.get(context.caller, rental_id),
         resource="rental",
     )
     services.metrics.read("rental", looked=False)
@@ -230,13 +206,10 @@ def _prolonging(change: RentalChange) -> Plan | Keep | None:
 @router.patch(
     "/rentals/{rental_id:rental}",
     summary="Change a rental",
-    responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid, *WITH_BODY),
+    responses=problems(RentalNotFound, RentalNotActive, PeriodInvalid),
 )
 async def update_rental(
-    rental_id: UUID,
-    caller: Writer,
-    services: Wired,
-    body: Annotated[RentalChange | None, Body()] = None,
+    rental_id: UUID, context: RentalsWriter, body: Annotated[RentalChange | None, Body()] = None
 ) -> Rental:
     """Change what is noted on a rental; it costs nothing and calls nobody.
 
@@ -244,8 +217,8 @@ async def update_rental(
     `POST …/prolong` would. If that can't be, the event `rental.auto_prolong_failed` tells.
     """
     given = body or RentalChange()
-    changed = await services.rentals.describe(
-        caller, rental_id, Change(metadata=given.metadata, prolonging=_prolonging(given))
+    changed = await context.services.rentals.describe(
+        context.caller, rental_id, Change(metadata=given.metadata, prolonging=_prolonging(given))
     )
-    services.notifications.note(rental_id)
+    context.services.notifications.note(rental_id)
     return changed

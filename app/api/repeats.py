@@ -8,14 +8,15 @@ counted or traced that this doesn't count.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Scope
 
+from app.api.rendered import Rendered
 from app.api.throttle import Throttle
+from app.cache import BoundedCache
 from app.telemetry import Metrics, traces
 from app.tenants.recognition import Holder, Recognition
 
@@ -31,21 +32,17 @@ class Repeat:
 
     holder: Holder
     route: str
-    body: bytes
-    etag: bytes
-    is_kept: Callable[[], bool]
+    rendered: Rendered
     count: Callable[[float], None]
     count_unchanged: Callable[[float], None]
 
     def headers(self, *, unchanged: bool) -> list[tuple[bytes, bytes]]:
         """The answer's own headers."""
+        etag = (b"etag", self.rendered.etag.encode())
         if unchanged:
-            return [(b"etag", self.etag)]
-        return [
-            (b"content-length", str(len(self.body)).encode()),
-            (b"content-type", b"application/json"),
-            (b"etag", self.etag),
-        ]
+            return [etag]
+        length = str(len(self.rendered.body)).encode()
+        return [(b"content-length", length), (b"content-type", b"application/json"), etag]
 
 
 class Repeats:
@@ -56,31 +53,14 @@ class Repeats:
         self._recognition = recognition
         self._throttle = throttle
         self._metrics = metrics
-        self._kept: OrderedDict[Place, Repeat] = OrderedDict()
+        self._kept: BoundedCache[Place, Repeat] = BoundedCache(KEPT_REQUESTS)
 
-    def keep(
-        self,
-        scope: Scope,
-        holder: Holder,
-        body: bytes,
-        etag: str,
-        resource: str,
-        *,
-        is_kept: Callable[[], bool],
-    ) -> None:
-        """Keep the answer to a request for its like.
-
-        Args:
-            resource: what is read, for the metrics.
-            is_kept: whether the answer is still a good one.
-        """
+    def keep(self, scope: Scope, holder: Holder, rendered: Rendered, resource: str) -> None:
+        """Keep the answer to a request for its like; `resource` is what is read, for the metrics."""
         place = _place(scope, holder)
         route = scope["route"].path_format
         count, unchanged = (self._metrics.repeated_read(route, status, resource) for status in (200, 304))
-        self._kept[place] = Repeat(holder, route, body, etag.encode(), is_kept, count, unchanged)
-        self._kept.move_to_end(place)
-        while len(self._kept) > KEPT_REQUESTS:
-            self._kept.popitem(last=False)
+        self._kept[place] = Repeat(holder, route, rendered, count, unchanged)
 
     def find(self, scope: Scope) -> tuple[Repeat, bool] | None:
         """The answer to a request, and whether its caller has it already; None if it goes the long way."""
@@ -105,10 +85,10 @@ class Repeats:
         repeat = self._kept.get(place)
         if repeat is None:
             return None
-        if repeat.holder is not holder or not repeat.is_kept():
+        if repeat.holder is not holder or not repeat.rendered.is_fresh:
             del self._kept[place]
             return None
-        if condition is not None and condition != repeat.etag:
+        if condition is not None and condition != repeat.rendered.etag.encode():
             return None
         return repeat, condition is not None
 

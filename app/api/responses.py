@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
+
+from fastapi.routing import APIRoute
 
 from app.api.problems import MEDIA_TYPE, problem
 from app.errors import (
     DatabaseUnavailable,
     FieldError,
     IdempotencyKeyInUse,
-    IdempotencyKeyReused,
     InsufficientBalance,
     InsufficientScope,
     InternalError,
@@ -21,6 +24,8 @@ from app.errors import (
     NotReady,
     OperationPending,
     PriceAboveMax,
+    PriceUnknown,
+    PurchaseNotMade,
     RateLimited,
     RentgateError,
     RequestTooLarge,
@@ -42,6 +47,15 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 PRICED = frozenset({InsufficientBalance, SpendLimitExceeded, PriceAboveMax})
 """Errors that tell how much is needed."""
+
+SPENDING: tuple[type[RentgateError], ...] = (
+    InsufficientBalance,
+    SpendLimitExceeded,
+    PriceAboveMax,
+    PriceUnknown,
+    PurchaseNotMade,
+)
+"""What every request that spends can meet."""
 
 PASSING = frozenset(
     {
@@ -72,9 +86,6 @@ AUTHENTICATED: tuple[type[RentgateError], ...] = (
 
 WITH_BODY: tuple[type[RentgateError], ...] = (MalformedRequest, RequestTooLarge, UnsupportedMediaType)
 
-IDEMPOTENT: tuple[type[RentgateError], ...] = (IdempotencyKeyInUse, IdempotencyKeyReused)
-"""What every POST and DELETE can meet."""
-
 UPSTREAM: tuple[type[RentgateError], ...] = (
     UpstreamRefusedError,
     UpstreamBadResponse,
@@ -86,9 +97,40 @@ UPSTREAM: tuple[type[RentgateError], ...] = (
 """What every request that calls the upstream can meet."""
 
 
-def problems(*errors: type[RentgateError]) -> dict[int | str, dict[str, Any]]:
-    """The answers for these errors, and those that every request with a token can meet, by status."""
-    return answers(*AUTHENTICATED, *errors)
+_ERRORS = "errors"
+
+
+def problems(
+    *errors: type[RentgateError], also: Mapping[int | str, dict[str, Any]] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route beside those that its class knows of by itself, and its other answers."""
+    return {_ERRORS: {_ERRORS: errors}, **(also or {})}
+
+
+class GatewayRoute(APIRoute):
+    """A route that needs a token, and so can answer with any problem that such a request can meet."""
+
+    common: ClassVar[Mapping[str, tuple[type[RentgateError], ...]]] = {}
+    """What every request of a method can meet."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+        methods: set[str] | list[str] | None = None,
+        **options: Any,
+    ) -> None:
+        named = dict(responses or {})
+        if Unauthenticated.status not in named:  # it is when a router takes the route over
+            errors = [*AUTHENTICATED, *named.pop(_ERRORS, {_ERRORS: ()})[_ERRORS]]
+            for method in methods or ():
+                errors += self.common.get(method, ())
+            if "body" in inspect.signature(endpoint).parameters:
+                errors += WITH_BODY
+            named |= answers(*errors)
+        super().__init__(path, endpoint, responses=named, methods=methods, **options)
 
 
 def answers(*errors: type[RentgateError]) -> dict[int | str, dict[str, Any]]:

@@ -6,29 +6,23 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Request, Response
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from fastapi import APIRouter, Body, Depends
+from pydantic import AfterValidator, Field, StringConstraints
 
-from app.api.auth import ADMIN, RequirePlatform
+from app.api.auth import ADMIN
+from app.api.context import Context
 from app.api.fields import MoneyIn, Name, RequestBody
-from app.api.idempotency import IdempotentRoute, keep_answer
-from app.api.paging import Cursor, Limit, Page, after_id, next_cursor
-from app.api.responses import IDEMPOTENT, WITH_BODY, problems
-from app.api.wired import Wired
-from app.audit import repository as audit
-from app.audit.caller import Caller
-from app.database import PLATFORM
-from app.errors import FieldError, InsufficientScope, InvalidRequest, NotFound
-from app.schemas import Money
+from app.api.guards import RequirePlatform
+from app.api.idempotency import IdempotentRoute
+from app.api.paging import Page, Paging, paged
+from app.errors import FieldError, InsufficientScope, InvalidRequest
+from app.schemas import Money, View
 from app.tenants import service as tenants
 from app.tenants.scopes import PlatformScope
-from app.tenants.service import Tenant
 from app.vault.references import LONGEST, is_prefix
 
 router = APIRouter(tags=["tenants"], route_class=IdempotentRoute)
-Admin = Annotated[Caller, Depends(RequirePlatform(PlatformScope.TENANTS_MANAGE))]
-
-CURSOR = "tenants"
+Admin = Annotated[Context, Depends(RequirePlatform(PlatformScope.TENANTS_MANAGE))]
 
 
 def _prefix(text: str) -> str:
@@ -65,7 +59,7 @@ class TenantChange(RequestBody):
     reference_prefixes: ReferencePrefixes | None = None
 
 
-class TenantOut(BaseModel):
+class TenantOut(View):
     """A tenant."""
 
     id: UUID
@@ -75,100 +69,64 @@ class TenantOut(BaseModel):
     created_at: datetime
     reference_prefixes: list[str]
 
-    @classmethod
-    def of(cls, tenant: Tenant) -> TenantOut:
-        """A tenant as callers read it."""
-        return cls(
-            id=tenant.id,
-            name=tenant.name,
-            status="active" if tenant.status == tenants.ACTIVE else "suspended",
-            spend_limit=Money.of(tenant.spend_limit),
-            created_at=tenant.created_at,
-            reference_prefixes=list(tenant.reference_prefixes),
-        )
-
 
 class TenantList(Page[TenantOut]):
     """A page of tenants."""
 
 
-@router.post(
-    "/tenants",
-    status_code=201,
-    summary="Make a tenant",
-    responses=problems(*IDEMPOTENT, *WITH_BODY),
-)
-async def create_tenant(
-    body: TenantRequest, caller: Admin, services: Wired, request: Request, response: Response
-) -> TenantOut:
+@router.post("/tenants", status_code=201, summary="Make a tenant")
+async def create_tenant(body: TenantRequest, context: Admin) -> TenantOut:
     """Make a tenant; give it an upstream key and an API key next."""
-    _may_change(caller, body)
-    async with services.database.transaction(PLATFORM) as connection:
-        limit = body.spend_limit.dollars if body.spend_limit else None
+    _may_change(context, body)
+    async with context.changing(within="/tenants") as change:
         tenant = await tenants.create_tenant(
-            connection, name=body.name, spend_limit=limit, reference_prefixes=body.reference_prefixes
+            change.connection,
+            context.caller,
+            name=body.name,
+            spend_limit=body.spend_limit.dollars if body.spend_limit else None,
+            reference_prefixes=body.reference_prefixes,
         )
-        audit.record(connection, _within(caller, tenant.id), "tenant.create", target=tenant.id)
-        made = TenantOut.of(tenant)
-        location = f"/tenants/{tenant.id}"
-        await keep_answer(
-            connection, request, status=201, body=made.model_dump(mode="json"), location=location
-        )
-    response.headers["Location"] = location
-    return made
+        return change.answer(TenantOut.model_validate(tenant))
 
 
-@router.get("/tenants", summary="List tenants", responses=problems())
-async def list_tenants(
-    _caller: Admin, services: Wired, limit: Limit = 50, cursor: Cursor = None
-) -> TenantList:
+@router.get("/tenants", summary="List tenants")
+async def list_tenants(context: Admin, paging: Annotated[Paging, paged("tenants")]) -> TenantList:
     """All tenants, newest first."""
-    before = after_id(CURSOR, cursor)
-    async with services.database.transaction(PLATFORM) as connection:
-        found = await tenants.list_tenants(connection, limit=limit + 1, before=before)
-    return TenantList(
-        items=[TenantOut.of(tenant) for tenant in found[:limit]],
-        next_cursor=next_cursor(CURSOR, found, limit, lambda tenant: tenant.id),
-    )
+    async with context.reading() as connection:
+        found = await tenants.list_tenants(connection, limit=paging.fetch, before=paging.before)
+    return paging.page(TenantList, found)
 
 
-@router.get("/tenants/{tenant_id}", summary="Read a tenant", responses=problems(NotFound))
-async def get_tenant(tenant_id: UUID, _caller: Admin, services: Wired) -> TenantOut:
+@router.get("/tenants/{tenant_id}", summary="Read a tenant")
+async def get_tenant(tenant_id: UUID, context: Admin) -> TenantOut:
     """One tenant."""
-    async with services.database.transaction(PLATFORM) as connection:
-        return TenantOut.of(await tenants.get_tenant(connection, tenant_id))
+    async with context.reading() as connection:
+        return TenantOut.model_validate(await tenants.get_tenant(connection, tenant_id))
 
 
-@router.patch("/tenants/{tenant_id}", summary="Change a tenant", responses=problems(NotFound, *WITH_BODY))
+@router.patch("/tenants/{tenant_id}", summary="Change a tenant")
 async def update_tenant(
-    tenant_id: UUID,
-    caller: Admin,
-    services: Wired,
-    body: Annotated[TenantChange | None, Body()] = None,
+    tenant_id: UUID, context: Admin, body: Annotated[TenantChange | None, Body()] = None
 ) -> TenantOut:
     """Change a tenant's name, status, spend limit or reference prefixes. A suspended tenant's keys are
     refused at once; so are upstream keys that refer to where no prefix leads any more.
     """
-    _may_change(caller, body or TenantChange())
-    changes = _changes(body or TenantChange())
-    async with services.database.transaction(PLATFORM) as connection:
-        tenant = await tenants.change_tenant(connection, tenant_id, changes)
-        if changes:
-            details = {name: None if value is None else str(value) for name, value in changes.items()}
-            audit.record(
-                connection, _within(caller, tenant_id), "tenant.update", target=tenant_id, details=details
-            )
-    services.recognition.forget()
-    return TenantOut.of(tenant)
+    wanted = body or TenantChange()
+    _may_change(context, wanted)
+    changes = _changes(wanted)
+    async with context.changing() as change:
+        tenant = await tenants.change_tenant(change.connection, context.caller, tenant_id, changes)
+    context.services.recognition.forget()
+    return TenantOut.model_validate(tenant)
 
 
-def _may_change(caller: Caller, body: TenantRequest | TenantChange) -> None:
+def _may_change(context: Context, body: TenantRequest | TenantChange) -> None:
     """See that who names reference prefixes may: they say which secrets of the platform a tenant reaches.
 
     Raises:
         InsufficientScope: it is a platform key.
     """
-    if "reference_prefixes" in body.model_fields_set and caller.actor != ADMIN:
+    if "reference_prefixes" in body.model_fields_set and context.caller.actor != ADMIN:
         raise InsufficientScope("Only the administrator's token may set reference_prefixes.")
 
 
@@ -180,7 +138,3 @@ def _changes(body: TenantChange) -> dict[str, Any]:
     if given.get("spend_limit") is not None:
         given["spend_limit"] = given["spend_limit"].dollars
     return given
-
-
-def _within(caller: Caller, tenant_id: UUID) -> Caller:
-    return Caller(tenant_id, caller.actor, caller.address, caller.request_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
@@ -14,6 +15,8 @@ from app.accounts.health_records import HealthChange
 from app.api.webhooks import WebhookOut
 from app.messages.schemas import Message
 from app.rentals.schemas import Rental
+
+M = TypeVar("M", bound=BaseModel)
 
 router = APIRouter(tags=["webhooks"])
 
@@ -52,6 +55,33 @@ RentalEventType = Literal[
 ]
 
 
+def _sent(name: str, summary: str, then: str, *, operation_id: str = "") -> Callable[[type[M]], type[M]]:
+    """Describes the request that a webhook gets with this body.
+
+    Args:
+        then: what its receiver has to know or do, beside answering.
+    """
+
+    def describe(model: type[M]) -> type[M]:
+        async def receive(
+            body: BaseModel, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
+        ) -> Response:
+            raise NotImplementedError
+
+        receive.__annotations__["body"] = model
+        router.post(
+            name,
+            operation_id=operation_id or f"on_{name}",
+            status_code=204,
+            summary=summary,
+            description=f"Answer 2xx within 15 seconds. {then}",
+        )(receive)
+        return model
+
+    return describe
+
+
+@_sent("rental", "A rental changed", "Events of one rental come in their order, each at least once.")
 class RentalEvent(BaseModel):
     """Something happened to a rental, which `data` shows as it was then."""
 
@@ -60,6 +90,12 @@ class RentalEvent(BaseModel):
     data: Rental
 
 
+@_sent(
+    "sms_received",
+    "A message came",
+    "Messages of one rental come in their order, each at least once.",
+    operation_id="on_message",
+)
 class MessageEvent(BaseModel):
     """A message was seen for the first time."""
 
@@ -74,6 +110,11 @@ class RejectedKey(BaseModel):
     upstream_key_id: UUID
 
 
+@_sent(
+    "upstream_key_rejected",
+    "An upstream key is rejected",
+    "Verify the key, or store another secret, and it is used again.",
+)
 class RejectedKeyEvent(BaseModel):
     """The upstream does not accept an account's key any more."""
 
@@ -82,6 +123,11 @@ class RejectedKeyEvent(BaseModel):
     data: RejectedKey
 
 
+@_sent(
+    "upstream_key_health",
+    "An account can be read worse or well again",
+    "What can be read is used meanwhile; `problem` tells what can't be.",
+)
 class HealthEvent(BaseModel):
     """Something in an account's answers can't be read any more, or everything in them can be again."""
 
@@ -90,6 +136,11 @@ class HealthEvent(BaseModel):
     data: HealthChange
 
 
+@_sent(
+    "upstream_key_balance_low",
+    "An account's balance is low",
+    "Sent once, and again only after the balance was at its mark or above.",
+)
 class LowBalanceEvent(BaseModel):
     """An account's balance fell below its mark, or the mark was raised above it."""
 
@@ -98,74 +149,10 @@ class LowBalanceEvent(BaseModel):
     data: LowBalance
 
 
+@_sent("webhook_disabled", "A webhook was disabled", "Sent to the tenant's other endpoints.")
 class DisabledWebhookEvent(BaseModel):
     """An endpoint did not take its events, and is told of no more."""
 
     type: Literal["webhook.disabled"]
     timestamp: datetime
     data: WebhookOut
-
-
-@router.post("rental", operation_id="on_rental", status_code=204, summary="A rental changed")
-async def on_rental(
-    body: RentalEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. Events of one rental come in their order, each at least once."""
-    raise NotImplementedError
-
-
-@router.post("sms_received", operation_id="on_message", status_code=204, summary="A message came")
-async def on_message(
-    body: MessageEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. Messages of one rental come in their order, each at least once."""
-    raise NotImplementedError
-
-
-@router.post(
-    "upstream_key_rejected",
-    operation_id="on_upstream_key_rejected",
-    status_code=204,
-    summary="An upstream key is rejected",
-)
-async def on_upstream_key_rejected(
-    body: RejectedKeyEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. Verify the key, or store another secret, and it is used again."""
-    raise NotImplementedError
-
-
-@router.post(
-    "upstream_key_health",
-    operation_id="on_upstream_key_health",
-    status_code=204,
-    summary="An account can be read worse or well again",
-)
-async def on_upstream_key_health(
-    body: HealthEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. What can be read is used meanwhile; `problem` tells what can't be."""
-    raise NotImplementedError
-
-
-@router.post(
-    "upstream_key_balance_low",
-    operation_id="on_upstream_key_balance_low",
-    status_code=204,
-    summary="An account's balance is low",
-)
-async def on_upstream_key_balance_low(
-    body: LowBalanceEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. Sent once, and again only after the balance was at its mark or above."""
-    raise NotImplementedError
-
-
-@router.post(
-    "webhook_disabled", operation_id="on_webhook_disabled", status_code=204, summary="A webhook was disabled"
-)
-async def on_webhook_disabled(
-    body: DisabledWebhookEvent, webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
-) -> Response:
-    """Answer 2xx within 15 seconds. Sent to the tenant's other endpoints."""
-    raise NotImplementedError

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import WORKER_ACTOR, Caller
 from app.audit.models import audit_logs, upstream_usage
-from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Query, records, run
 
 SUCCEEDED = "succeeded"
 
@@ -50,8 +50,8 @@ class Entry:
     details: Mapping[str, Any] | None = None
 
 
-_INSERT = ClosingWrite(
-    Rank.AUDIT,
+_INSERT = DeferredWrite(
+    LockOrder.AUDIT,
     """
     with entries as (
         select * from jsonb_to_recordset(%(entries)s)
@@ -137,25 +137,21 @@ class Uses:
     calls: int
 
 
-_COUNT = sa.text("""
+_COUNT = """
     insert into upstream_usage as u (tenant_id, upstream_key_id, hour, method, outcome, calls)
     select tenant_id, upstream_key_id, date_trunc('hour', now()), method, outcome, calls
-    from jsonb_to_recordset(:uses)
+    from jsonb_to_recordset(%(uses)s)
         as t (tenant_id uuid, upstream_key_id uuid, method text, outcome text, calls bigint)
     order by 1, 2, 4, 5
     on conflict on constraint upstream_usage_pkey do update set calls = u.calls + excluded.calls
-""").bindparams(sa.bindparam("uses", type_=JSONB))
+"""
 """In one order, so that two who count at once never wait for each other in a circle."""
 
 
 async def count_background_calls(connection: AsyncConnection, uses: Sequence[Uses]) -> None:
     """Add background calls to the running hour's sums; the worker's role may do so for all tenants."""
     if uses:
-        rows = [
-            asdict(use) | {"tenant_id": str(use.tenant_id), "upstream_key_id": str(use.upstream_key_id)}
-            for use in uses
-        ]
-        await connection.execute(_COUNT, {"uses": rows})
+        await run(connection, Query(_COUNT, {"uses": records(uses)}, lambda _: None))
 
 
 async def seal_past_hours(connection: AsyncConnection, tenant_id: UUID) -> int:

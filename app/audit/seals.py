@@ -16,11 +16,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.models import audit_heads, audit_logs, audit_seals, audit_unsealed
-from app.queries import Query, Statement, run, run_together
+from app.database.pipeline import Query, run, run_together
 
 Hash = Callable[[bytes], bytes]
 """A keyed hash, whose key is not in the database."""
@@ -34,66 +33,35 @@ HASHED_AT_ONCE = 10
 
 ROW = tuple(column for column in audit_logs.c if column.name != "tenant_id")
 
-_BEGIN = Statement(
-    insert(audit_heads)
-    .values(
-        tenant_id=sa.bindparam("tenant"),
-        position=0,
-        hash=sa.bindparam("nothing"),
-        pruned_hash=sa.bindparam("nothing"),
-    )
-    .on_conflict_do_nothing()
-)
+_BEGIN = """
+    insert into audit_heads (tenant_id, position, hash, pruned_hash)
+    values (%(tenant_id)s, 0, %(nothing)s, %(nothing)s) on conflict do nothing
+"""
 
-_LOCK = Statement(
-    sa.select(audit_heads.c.position, audit_heads.c.hash)
-    .where(audit_heads.c.tenant_id == sa.bindparam("tenant"))
-    .with_for_update()
-)
+_LOCK = "select position, hash from audit_heads where tenant_id = %(tenant_id)s for update"
 
-
-def _take() -> Statement:
-    oldest = (
-        sa.select(audit_unsealed.c.audit_id)
-        .where(audit_unsealed.c.tenant_id == sa.bindparam("tenant"))
-        .order_by(audit_unsealed.c.audit_id)
-        .limit(AT_ONCE)
-    )
-    taken = (
-        audit_unsealed.delete()
-        .where(audit_unsealed.c.tenant_id == sa.bindparam("tenant"), audit_unsealed.c.audit_id.in_(oldest))
-        .returning(audit_unsealed.c.audit_id)
-        .cte("taken")
-    )
-    return Statement(
-        sa.select(*ROW)
-        .where(
-            audit_logs.c.tenant_id == sa.bindparam("tenant"),
-            audit_logs.c.id.in_(sa.select(taken.c.audit_id)),
+_TAKE = f"""
+    with taken as (
+        delete from audit_unsealed where tenant_id = %(tenant_id)s and audit_id in (
+            select audit_id from audit_unsealed where tenant_id = %(tenant_id)s
+            order by audit_id limit {AT_ONCE}
         )
-        .order_by(audit_logs.c.created_at, audit_logs.c.id)
+        returning audit_id
     )
+    select {", ".join(column.name for column in ROW)} from audit_logs
+    where tenant_id = %(tenant_id)s and id in (select audit_id from taken)
+    order by created_at, id
+"""  # noqa: S608 - put together of our own words
 
-
-_TAKE = _take()
-
-_SEAL = Statement(
-    sa.text("""
-        with sealed as (
-            insert into audit_seals (tenant_id, position, audit_id, hash, sealed_at)
-            select :tenant, :position + nth, audit_id, hash, clock_timestamp()
-            from unnest(:ids, :hashes) with ordinality as s (audit_id, hash, nth)
-        )
-        update audit_heads set position = :position + cardinality(:ids), hash = :latest
-        where tenant_id = :tenant
-    """).bindparams(
-        sa.bindparam("tenant", type_=sa.Uuid),
-        sa.bindparam("position", type_=sa.BigInteger),
-        sa.bindparam("ids", type_=ARRAY(sa.Uuid)),
-        sa.bindparam("hashes", type_=ARRAY(sa.LargeBinary)),
-        sa.bindparam("latest", type_=sa.LargeBinary),
+_SEAL = """
+    with sealed as (
+        insert into audit_seals (tenant_id, position, audit_id, hash, sealed_at)
+        select %(tenant_id)s, %(position)s + nth, audit_id, hash, clock_timestamp()
+        from unnest(%(ids)s::uuid[], %(hashes)s::bytea[]) with ordinality as s (audit_id, hash, nth)
     )
-)
+    update audit_heads set position = %(position)s + cardinality(%(ids)s::uuid[]), hash = %(latest)s
+    where tenant_id = %(tenant_id)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +97,7 @@ async def seal(connection: AsyncConnection, tenant_id: UUID, keyed: Hash) -> int
 
     The oldest `AT_ONCE` that are seen are sealed in one transaction, under a lock of the trail's head.
     """
-    tenant = {"tenant": tenant_id}
+    tenant = {"tenant_id": tenant_id}
     _, head, rows = await run_together(
         connection,
         Query(_BEGIN, {**tenant, "nothing": BEFORE_THE_FIRST}, lambda _: None),
@@ -191,10 +159,10 @@ async def prune(connection: AsyncConnection, tenant_id: UUID, before: datetime) 
     return int(last - pruned.position)
 
 
-async def head_of(connection: AsyncConnection, tenant_id: UUID, *, lock: bool = False) -> Head:
+async def head_of(connection: AsyncConnection, tenant_id: UUID) -> Head:
     """A trail's newest seal; position 0 before the first."""
     query = sa.select(audit_heads.c.position, audit_heads.c.hash).where(audit_heads.c.tenant_id == tenant_id)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    row = (await connection.execute(query)).one_or_none()
     return Head(0, BEFORE_THE_FIRST) if row is None else Head(*row)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
 from app.catalog.cache import Cache, Cached
-from app.catalog.service import Catalog, Country
+from app.catalog.service import Catalog
 from app.errors import (
     NoNumbersAvailable,
     RentgateError,
@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.upstream.client import UpstreamClient
 from app.upstream.rows import Listing
-from app.upstream.wire import DayChoice, MinimumDays, Stock
+from app.upstream.wire import Country, DayChoice, MinimumDays, Stock
 from app.upstream.wire import ServiceCountry as UpstreamServiceCountry
 from app.values import Period, iso_country
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
 
+from app.cache import BoundedCache
 from app.errors import RentgateError
 
 K = TypeVar("K")
@@ -49,9 +49,8 @@ class Cache(Generic[K, V]):
             capacity: of more than so many the longest unused one goes.
         """
         self._ttl = ttl
-        self._capacity = capacity
         self._clock = clock
-        self._kept: OrderedDict[K, tuple[V, float]] = OrderedDict()
+        self._kept: BoundedCache[K, tuple[V, float]] = BoundedCache(capacity)
         self._fetching: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K, fetch: Callable[[], Awaitable[V]]) -> Cached[V]:
@@ -89,9 +88,6 @@ class Cache(Generic[K, V]):
     async def _store(self, key: K, fetch: Callable[[], Awaitable[V]]) -> V:
         value = await fetch()
         self._kept[key] = (value, self._clock())
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
         return value
 
     def _fetched(self, key: K, task: asyncio.Task[V]) -> None:

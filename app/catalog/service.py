@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from app.accounts.calls import UpstreamCalls
@@ -12,8 +10,7 @@ from app.audit.repository import Entry
 from app.catalog.cache import Cache, Cached
 from app.errors import CountryUnknown, NoNumbersAvailable, PeriodInvalid, UpstreamBadResponse
 from app.upstream.rows import Listing
-from app.upstream.wire import Country as UpstreamCountry
-from app.upstream.wire import Offer as UpstreamOffer
+from app.upstream.wire import Country, DefaultService, Offer
 from app.values import (
     LONGEST_PROLONGING,
     LONGEST_PROLONGING_BY_DAYS,
@@ -24,38 +21,6 @@ from app.values import (
     PeriodUnit,
     iso_country,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Country:
-    """A country that numbers can be rented in."""
-
-    code: str
-    name: str | None
-    upstream_code: str
-    switch_type: str | None
-    prolongable: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultService:
-    """A service, wherever it is rented, with what a day of it usually costs in US dollars."""
-
-    service: str
-    name: str
-    price_per_day: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A service in a country, priced in US dollars for one very period."""
-
-    service: str
-    name: str
-    price_per_day: Decimal
-    total_price: Decimal
-    available: int | None
-    operators: dict[str, int] | None
 
 
 def rentable(period: Period) -> Period:
@@ -122,10 +87,9 @@ class Catalog:
         """All countries that can be read."""
 
         async def fetch() -> Listing[Country]:
-            found = await self._calls.read_keyless(
+            listed = await self._calls.read_keyless(
                 "getcountries", lambda client: client.get_countries(), caller=caller
             )
-            listed = Listing(tuple(_country(country) for country in found), found.complete)
             if listed.complete:
                 self._last_whole = listed.rows
             return listed
@@ -154,11 +118,9 @@ class Catalog:
         """All services that can be read, wherever they are rented."""
 
         async def fetch() -> Listing[DefaultService]:
-            found = await self._calls.read_keyless(
+            return await self._calls.read_keyless(
                 "get_default_services", lambda client: client.get_default_services(), caller=caller
             )
-            listed = (DefaultService(s.service, s.name or s.service, s.price_per_day) for s in found)
-            return Listing(tuple(listed), found.complete)
 
         return await self._default_services.get(None, fetch)
 
@@ -185,7 +147,7 @@ class Catalog:
         self, country: Country, period: Period, caller: Caller, notes: list[Entry] | None = None
     ) -> Listing[Offer]:
         try:
-            found = await self._calls.read_keyless(
+            return await self._calls.read_keyless(
                 "getdata",
                 lambda client: client.get_offers(country.upstream_code, period),
                 caller=caller,
@@ -193,25 +155,3 @@ class Catalog:
             )
         except NoNumbersAvailable:  # which doesn't say that there are no such services
             return Listing((), complete=False)
-        return Listing(tuple(_offer(offer, period) for offer in found), found.complete)
-
-
-def _country(country: UpstreamCountry) -> Country:
-    return Country(
-        iso_country(country.upstream_code),
-        country.name,
-        country.upstream_code,
-        country.switch_type,
-        country.prolongable,
-    )
-
-
-def _offer(offer: UpstreamOffer, period: Period) -> Offer:
-    return Offer(
-        offer.service,
-        offer.name or offer.service,
-        offer.price_per_day,
-        offer.price_per_day * period.days,
-        offer.available,
-        offer.operators,
-    )

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import balances, schedule
-from app.audit import repository as audit
-from app.audit.caller import Caller
+from app.accounts.balances import AccountBalance
 from app.cli.terminal import complain, out
+from app.cli.wired import MOST_ROWS, in_transaction, shell, transact, with_services
 from app.database import PLATFORM, Access
-from app.settings import Settings
-from app.telemetry import configure_logging
+from app.idempotency.repository import NO_TENANT
 from app.tenants import service as tenants
 from app.tenants.scopes import Scope
+from app.upstream_accounts.service import AccountSettings, UpstreamAccounts
 from app.values import amount_text
-from app.wiring import Services, database_urls, services
-
-T = TypeVar("T")
-SHELL = "shell"
-MOST_ROWS = 1000
+from app.wiring import Services
 
 tenant_commands = typer.Typer(no_args_is_help=True)
 key_commands = typer.Typer(no_args_is_help=True)
 
 TenantId = Annotated[UUID, typer.Argument(metavar="TENANT_ID")]
 SpendLimit = Annotated[str | None, typer.Option(help="US dollars a calendar month.")]
-
-
-def with_services(work: Callable[[Services], Awaitable[T]], *, log_level: str = "WARNING") -> T:
-    """Do some work with the process's services, made for it and taken down after it."""
-    settings = Settings()
-    configure_logging(log_level)
-
-    async def run() -> T:
-        async with database_urls(settings) as urls, services(settings, urls.app) as built:
-            return await work(built)
-
-    return asyncio.run(run())
 
 
 def _dollars(text: str | None) -> Decimal | None:
@@ -61,26 +44,15 @@ def _dollars(text: str | None) -> Decimal | None:
 def create_tenant(name: str, spend_limit: SpendLimit = None) -> None:
     """Make a tenant and print its id."""
     limit = _dollars(spend_limit)
-
-    async def work(built: Services) -> UUID:
-        async with built.database.transaction(PLATFORM) as connection:
-            made = await tenants.create_tenant(connection, name=name, spend_limit=limit)
-            audit.record(connection, Caller(made.id, SHELL), "tenant.create", target=made.id)
-            return made.id
-
-    typer.echo(with_services(work))
+    made = in_transaction(PLATFORM, tenants.create_tenant, shell(NO_TENANT), name=name, spend_limit=limit)
+    typer.echo(made.id)
 
 
 @tenant_commands.command("list")
 def list_tenants() -> None:
     """List the tenants, newest first."""
-
-    async def work(built: Services) -> list[tenants.Tenant]:
-        async with built.database.transaction(PLATFORM) as connection:
-            return await tenants.list_tenants(connection, limit=MOST_ROWS, before=None)
-
     table = Table("id", "name", "status", "spend limit", "created")
-    for found in with_services(work):
+    for found in in_transaction(PLATFORM, tenants.list_tenants, limit=MOST_ROWS, before=None):
         limit = "none" if found.spend_limit is None else amount_text(found.spend_limit)
         table.add_row(str(found.id), found.name, found.status, limit, f"{found.created_at:%Y-%m-%d %H:%M}")
     out.print(table)
@@ -99,13 +71,7 @@ def resume_tenant(tenant_id: TenantId) -> None:
 
 
 def _set_status(tenant_id: UUID, status: str) -> None:
-    async def work(built: Services) -> None:
-        async with built.database.transaction(PLATFORM) as connection:
-            await tenants.change_tenant(connection, tenant_id, {"status": status})
-            caller = Caller(tenant_id, SHELL)
-            audit.record(connection, caller, "tenant.update", target=tenant_id, details={"status": status})
-
-    with_services(work)
+    in_transaction(PLATFORM, tenants.change_tenant, shell(tenant_id), tenant_id, {"status": status})
     out.print(f"{tenant_id} is {status}.")
 
 
@@ -119,45 +85,44 @@ def create_key(
 ) -> None:
     """Make an API key and print its token, which is shown this once."""
 
-    async def work(built: Services) -> str:
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            await tenants.get_tenant(connection, tenant_id)
-            key, token = await tenants.create_api_key(
-                connection, tenant_id, name=name, scopes=scope or list(Scope), expires_at=None
-            )
-            details = {"name": key.name, "scopes": list(key.scopes)}
-            caller = Caller(tenant_id, SHELL)
-            audit.record(connection, caller, "api_key.create", target=key.id, details=details)
-            return token
+    async def create(connection: AsyncConnection) -> str:
+        await tenants.get_tenant(connection, tenant_id)
+        _, token = await tenants.create_api_key(
+            connection, shell(tenant_id), name=name, scopes=scope or list(Scope), expires_at=None
+        )
+        return token
 
-    typer.echo(with_services(work))
+    typer.echo(in_transaction(Access.tenant(tenant_id), create))
 
 
 @key_commands.command("list")
 def list_keys(tenant_id: TenantId) -> None:
     """List a tenant's API keys and upstream keys."""
 
-    async def work(built: Services) -> Table:
-        table = Table("kind", "id", "name", "shown as", "state", "last used", "balance")
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            await tenants.get_tenant(connection, tenant_id)
-            for key in await tenants.list_api_keys(connection, tenant_id, limit=MOST_ROWS, before=None):
-                used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
-                table.add_row("API key", str(key.id), key.name, f"{key.prefix}…", "active", used, "")
-            found = await built.vault.listed(connection, tenant_id, limit=MOST_ROWS, before=None)
-            left = await balances.of_accounts(connection, tenant_id, [stored.id for stored in found])
-            for stored in found:
-                used = "never" if stored.last_used_at is None else f"{stored.last_used_at:%Y-%m-%d %H:%M}"
-                state = f"{stored.status}, default" if stored.default else stored.status
-                shown = f"…{stored.last_four}"
-                balance = _balance(left.get(stored.id, balances.UNKNOWN))
-                table.add_row("upstream", str(stored.id), stored.label, shown, state, used, balance)
-        return table
+    table = Table("kind", "id", "name", "shown as", "state", "last used", "balance")
 
-    out.print(with_services(work))
+    async def fill(connection: AsyncConnection, accounts: UpstreamAccounts) -> None:
+        await tenants.get_tenant(connection, tenant_id)
+        for key in await tenants.list_api_keys(connection, tenant_id, limit=MOST_ROWS, before=None):
+            used, shown = _moment(key.last_used_at), f"{key.prefix}…"
+            table.add_row("API key", str(key.id), key.name, shown, "active", used, "")
+        for account in await accounts.listed(connection, tenant_id, limit=MOST_ROWS, before=None):
+            stored, used = account.key, _moment(account.key.last_used_at)
+            state = f"{stored.status}, default" if stored.default else stored.status
+            shown, balance = f"…{stored.last_four}", _balance(account.balance)
+            table.add_row("upstream", str(stored.id), stored.label, shown, state, used, balance)
+
+    with_services(
+        lambda built: transact(built.database, Access.tenant(tenant_id), fill, built.upstream_accounts)
+    )
+    out.print(table)
 
 
-def _balance(found: balances.AccountBalance) -> str:
+def _moment(used: datetime | None) -> str:
+    return "never" if used is None else f"{used:%Y-%m-%d %H:%M}"
+
+
+def _balance(found: AccountBalance) -> str:
     """What was left on an account, and its mark."""
     parts = [] if found.amount is None else [amount_text(found.amount)]
     if found.low_balance_below is not None:
@@ -168,13 +133,7 @@ def _balance(found: balances.AccountBalance) -> str:
 @key_commands.command("revoke")
 def revoke_key(tenant_id: TenantId, key_id: UUID) -> None:
     """Refuse an API key from now on."""
-
-    async def work(built: Services) -> None:
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            await tenants.revoke_api_key(connection, tenant_id, key_id)
-            audit.record(connection, Caller(tenant_id, SHELL), "api_key.revoke", target=key_id)
-
-    with_services(work)
+    in_transaction(Access.tenant(tenant_id), tenants.revoke_api_key, shell(tenant_id), key_id)
     out.print(f"{key_id} is revoked.")
 
 
@@ -190,19 +149,13 @@ def add_upstream_key(
     ] = None,
 ) -> None:
     """Store an upstream account's key, asked for at the terminal or read from SMSPVA_API_KEY."""
-    mark = _dollars(low_balance_below)
+    settings = AccountSettings(label=label, low_balance_below=_dollars(low_balance_below))
 
     async def work(built: Services) -> UUID:
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            await tenants.get_tenant(connection, tenant_id)
-        await built.vault.make_ready(tenant_id)
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            stored = await built.vault.add(
-                connection, tenant_id, label=label, api_key=api_key.strip(), default=None
-            )
-            await schedule.enrol(connection, tenant_id, stored.id)
-            await balances.set_mark(connection, Caller(tenant_id, SHELL), stored.id, mark)
-            audit.record(connection, Caller(tenant_id, SHELL), "upstream_key.create", target=stored.id)
-            return stored.id
+        accounts = built.upstream_accounts
+        secret = await accounts.secret(tenant_id, api_key.strip())
+        access, caller = Access.tenant(tenant_id), shell(tenant_id)
+        added = await transact(built.database, access, accounts.add, caller, secret, settings)
+        return added.id
 
     typer.echo(with_services(work))

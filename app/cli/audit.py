@@ -12,19 +12,21 @@ from uuid import UUID
 import typer
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit import seals
 from app.audit.export import export
 from app.audit.seals import Head
 from app.audit.verification import Verdict, verify
-from app.cli.admin import with_services
 from app.cli.terminal import complain, out
+from app.cli.wired import transact, with_services
 from app.database import PLATFORM, Access, Database
 from app.errors import RentgateError
 from app.idempotency.repository import NO_TENANT
+from app.migrate import database_urls
 from app.settings import Settings
 from app.tenants import service as tenants
-from app.wiring import Services, database_urls
+from app.wiring import Services
 
 
 class PruningRefused(RentgateError):
@@ -35,7 +37,6 @@ class PruningRefused(RentgateError):
 
 
 audit_commands = typer.Typer(no_args_is_help=True)
-PAGE = 1_000
 
 OfTenant = Annotated[UUID | None, typer.Option(help="Of this tenant only; of all, and the platform's own.")]
 Moment = Annotated[datetime | None, typer.Option(help="As 2026-11-23 or 2026-11-23T10:00:00, in UTC.")]
@@ -58,8 +59,9 @@ def verify_trails(
         keyed = await built.audit_hash()
         verdicts = {}
         for tenant_id in await _trails(built.database, tenant):
-            async with built.database.transaction(Access.sealer(tenant_id)) as connection:
-                verdicts[tenant_id] = await verify(connection, tenant_id, keyed, noted=known)
+            verdicts[tenant_id] = await transact(
+                built.database, Access.sealer(tenant_id), verify, tenant_id, keyed, noted=known
+            )
         return verdicts
 
     verdicts = with_services(work)
@@ -80,11 +82,13 @@ def verify_trails(
 def export_trails(tenant: OfTenant = None, since: Moment = None, until: Moment = None) -> None:
     """Write rows as NDJSON to standard output, each trail's oldest first."""
 
+    async def write(connection: AsyncConnection, tenant_id: UUID) -> None:
+        async for row in export(connection, tenant_id, _utc(since), _utc(until)):
+            typer.echo(json.dumps(row, ensure_ascii=False))
+
     async def work(built: Services) -> None:
         for tenant_id in await _trails(built.database, tenant):
-            async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-                async for row in export(connection, tenant_id, _utc(since), _utc(until)):
-                    typer.echo(json.dumps(row, ensure_ascii=False))
+            await transact(built.database, Access.tenant(tenant_id), write, tenant_id)
 
     with_services(work)
 
@@ -102,8 +106,8 @@ def prune_trails(
             database, owner = Database(urls.app), Database(urls.owner)
             try:
                 for tenant_id in await _trails(database, tenant):
-                    async with owner.transaction(Access.owner(tenant_id)) as connection:
-                        gone = await seals.prune(connection, tenant_id, before.replace(tzinfo=UTC))
+                    until = before.replace(tzinfo=UTC)
+                    gone = await transact(owner, Access.owner(tenant_id), seals.prune, tenant_id, until)
                     out.print(f"{tenant_id}: {gone} rows removed")
             except ProgrammingError as error:
                 if isinstance(error.orig, InsufficientPrivilege):
@@ -126,18 +130,9 @@ async def _trails(database: Database, tenant_id: UUID | None) -> Sequence[UUID]:
     """
     if tenant_id is not None:
         if tenant_id != NO_TENANT:
-            async with database.transaction(Access.tenant(tenant_id)) as connection:
-                await tenants.get_tenant(connection, tenant_id)
+            await transact(database, Access.tenant(tenant_id), tenants.get_tenant, tenant_id)
         return [tenant_id]
-    found = [NO_TENANT]
-    before = None
-    while True:
-        async with database.transaction(PLATFORM) as connection:
-            page = await tenants.list_tenants(connection, limit=PAGE, before=before)
-        found += [one.id for one in page]
-        if len(page) < PAGE:
-            return found
-        before = page[-1].id
+    return [NO_TENANT, *await transact(database, PLATFORM, tenants.tenant_ids)]
 
 
 def _head(text: str) -> Head:

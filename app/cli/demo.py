@@ -9,7 +9,6 @@ import secrets
 import shutil
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +18,8 @@ from pydantic import SecretStr
 
 from app.cli.servers import Server, bound, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
+from app.database.embedded import EmbeddedPostgres
 from app.main import create_app
-from app.postgres import EmbeddedPostgres
 from app.sandbox import SandboxOptions, create_sandbox
 from app.settings import Settings
 from app.telemetry import configure_logging
@@ -35,15 +34,8 @@ DEMO_DEFAULTS: Mapping[str, float] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What a person needs to try the gateway."""
-
-    url: str
-    token: str
-    admin_token: str
-    tenant_id: str
-    sandbox_url: str
+Access = Mapping[str, str]
+"""What a person needs to try the gateway, by the names of the shell's variables for it."""
 
 
 def demo(
@@ -89,7 +81,7 @@ async def _demo(given: Settings, port: int) -> None:
         _step("making a tenant, its upstream key and its API key")
         access = await asyncio.to_thread(_set_up, url, admin.get_secret_value(), upstream_key, sandbox_url)
         _write_env(env_file, access)
-        _explain(access, env_file)
+        _explain(url, env_file)
         await stop.wait()
     finally:
         env_file.unlink(missing_ok=True)
@@ -146,7 +138,13 @@ def _set_up(url: str, admin_token: str, upstream_key: str, sandbox_url: str) -> 
     _post(f"{keys}/upstream-keys", admin_token, {"label": "sandbox", "api_key": upstream_key})
     scopes = ["catalog:read", "rentals:read", "rentals:write", "audit:read", "keys:manage", "webhooks:manage"]
     api_key = _post(f"{keys}/api-keys", admin_token, {"name": "demo", "scopes": scopes})
-    return Access(url, api_key["token"], admin_token, tenant["id"], sandbox_url)
+    return {
+        "RENTGATE_URL": url,
+        "RENTGATE_TOKEN": api_key["token"],
+        "RENTGATE_ADMIN_TOKEN": admin_token,
+        "RENTGATE_TENANT_ID": tenant["id"],
+        "SANDBOX_URL": sandbox_url,
+    }
 
 
 def _post(url: str, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,17 +159,10 @@ def _post(url: str, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_env(path: Path, access: Access) -> None:
-    lines = {
-        "RENTGATE_URL": access.url,
-        "RENTGATE_TOKEN": access.token,
-        "RENTGATE_ADMIN_TOKEN": access.admin_token,
-        "RENTGATE_TENANT_ID": access.tenant_id,
-        "SANDBOX_URL": access.sandbox_url,
-    }
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in lines.items())
+        file.writelines(f"{name}={value}\n" for name, value in access.items())
     temporary.replace(path)
 
 
@@ -179,7 +170,7 @@ def _step(text: str) -> None:
     out.print(f"[dim]·[/] {text}")
 
 
-def _explain(access: Access, env_file: Path) -> None:
+def _explain(url: str, env_file: Path) -> None:
     steps = (
         ("Load the addresses and tokens into your shell", f". {env_file}"),
         (
@@ -208,7 +199,7 @@ def _explain(access: Access, env_file: Path) -> None:
         ),
         ("What it cost", _curl("/me")),
     )
-    out.print(f"\n[bold green]rentgate is ready:[/] {access.url} (docs: {access.url}/docs)\n")
+    out.print(f"\n[bold green]rentgate is ready:[/] {url} (docs: {url}/docs)\n")
     for number, (title, lines) in enumerate(steps, 1):
         out.print(f"[bold]{number}. {title}[/]")
         out.print(f"{lines}\n", markup=False)

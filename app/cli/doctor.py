@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 import typer
 from limits import RateLimitItemPerMinute
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
 from app.accounts.health import HealthStatus
 from app.api.windows import Windows
 from app.cli.terminal import out
+from app.cli.wired import transact
 from app.database import WORKER, Access, Role
 from app.errors import DatabaseUnavailable, NotReady, RentgateError, UpstreamBadResponse
-from app.migrate import MigrationRefused, mismatch
+from app.migrate import MigrationRefused, database_urls, mismatch
 from app.settings import Settings
 from app.telemetry import configure_logging
-from app.wiring import Services, database_urls, services, token_issuer
+from app.wiring import Services, services, token_issuer
 
 
 def doctor() -> None:
@@ -101,16 +103,13 @@ async def _migrations(built: Services) -> str:
 
 async def _privileges(built: Services) -> str:
     query = sa.text("select rolsuper or rolbypassrls from pg_roles where rolname = session_user")
-    async with built.database.transaction(Access(Role.APP)) as connection:
-        if await connection.scalar(query):
-            raise NotReady("The login passes row-level security: use one without SUPERUSER and BYPASSRLS.")
+    if await transact(built.database, Access(Role.APP), AsyncConnection.scalar, query):
+        raise NotReady("The login passes row-level security: use one without SUPERUSER and BYPASSRLS.")
     return "the login can't pass row-level security"
 
 
 async def _vault(built: Services) -> str:
-    await built.keyring.make_ready(built.database)
-    async with built.database.transaction(Access(Role.APP)) as connection:
-        await built.keyring.unlock(connection)
+    await built.keyring.check(built.database)
     return "it opens with this vault key"
 
 
@@ -122,8 +121,7 @@ async def _upstream(built: Services) -> str:
 
 
 async def _accounts(built: Services) -> str:
-    async with built.database.transaction(WORKER) as connection:
-        found = await health_records.by_status(connection)
+    found = await transact(built.database, WORKER, health_records.by_status)
     told = ", ".join(f"{count} {status}" for status, count in found.items())
     if found[HealthStatus.FAILING]:
         raise UpstreamBadResponse(f"{told}: the orders of some can't be read.")

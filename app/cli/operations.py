@@ -8,9 +8,8 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from app.audit.caller import Caller
-from app.cli.admin import MOST_ROWS, SHELL, with_services
 from app.cli.terminal import out
+from app.cli.wired import MOST_ROWS, in_transaction, shell, transact, with_services
 from app.database import PLATFORM, Access
 from app.operations import lookup
 from app.operations.operation import Operation
@@ -27,17 +26,20 @@ OfTenant = Annotated[UUID | None, typer.Option(help="Of this tenant only.")]
 
 async def _found(built: Services, tenant_id: UUID | None, state: State | None) -> list[Operation]:
     """Operations of one tenant or of all, newest first within a tenant."""
-    if tenant_id is not None:
-        of = [tenant_id]
-    else:
-        async with built.database.transaction(PLATFORM) as connection:
-            of = [t.id for t in await tenants.list_tenants(connection, limit=MOST_ROWS, before=None)]
+    of = [tenant_id] if tenant_id else await transact(built.database, PLATFORM, tenants.tenant_ids)
     found: list[Operation] = []
     for one in of:
-        async with built.database.transaction(Access.tenant(one)) as connection:
-            found += await lookup.listed(
-                connection, one, state=state, kind=None, rental_id=None, limit=MOST_ROWS, before=None
-            )
+        found += await transact(
+            built.database,
+            Access.tenant(one),
+            lookup.listed,
+            one,
+            state=state,
+            kind=None,
+            rental_id=None,
+            limit=MOST_ROWS,
+            before=None,
+        )
     return found
 
 
@@ -94,15 +96,12 @@ def resolve_operation(
     order: Annotated[str | None, typer.Option(help="The upstream's order that it made.")] = None,
 ) -> None:
     """Settle an operation in review, as you found it to be at the upstream."""
-
-    async def work(built: Services) -> Operation:
-        async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-            return await resolve(
-                connection,
-                Caller(tenant_id, SHELL),
-                operation_id,
-                succeeded=outcome == "succeeded",
-                upstream_order_id=order,
-            )
-
-    out.print(f"{operation_id} is {with_services(work).state.value}.")
+    settled = in_transaction(
+        Access.tenant(tenant_id),
+        resolve,
+        shell(tenant_id),
+        operation_id,
+        succeeded=outcome == "succeeded",
+        upstream_order_id=order,
+    )
+    out.print(f"{operation_id} is {settled.state.value}.")

@@ -67,9 +67,7 @@ def probe(
         raise _wrong("The key is no argument, since everybody on this machine could see it: see --key-file.")
     settings = Settings()
     address = _address("--url", url or settings.upstream_url, checked=url is not None)
-    least = 0.0 if urlsplit(address).hostname in LOOPBACK else LEAST_PAUSE
-    if not pause >= least:  # nor is it so of what is no number
-        raise _wrong(f"--pause: has to be {least:g} s at the least with this upstream.")
+    _check_pause(pause, address)
     choices = Choices(_code("--country", country, upper=True), _code("--service", service), any_sms=sms)
     configure_logging("CRITICAL")
     key = _key(key_file)
@@ -78,9 +76,8 @@ def probe(
     session = Session(transport, key, choices, pause)
     # The key goes to no host that wasn't named for it: another upstream's key is none for the default one.
     known_balance_url = settings.balance_url if url is None else None
-    if balance := (
-        _address("--balance-url", balance_url, checked=True) if balance_url else known_balance_url
-    ):
+    balance = _address("--balance-url", balance_url, checked=True) if balance_url else known_balance_url
+    if balance:
         to_balance = Transport(balance, settings.upstream_timeout)
         session.balances = BalanceClient(to_balance, observe=session.observe, inspect=True)
     asyncio.run(_probe(session, address))
@@ -103,6 +100,13 @@ async def _probe(session: Session, address: str) -> None:
         say(of_summary(session.report))
     finally:
         await session.transport.aclose()
+
+
+def _check_pause(pause: float, address: str) -> None:
+    """See that the pause between calls is long enough for an upstream that others use too."""
+    least = 0.0 if urlsplit(address).hostname in LOOPBACK else LEAST_PAUSE
+    if not pause >= least:  # nor is it so of what is no number
+        raise _wrong(f"--pause: has to be {least:g} s at the least with this upstream.")
 
 
 def _wrong(what: str) -> typer.Exit:

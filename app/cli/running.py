@@ -17,12 +17,12 @@ from app.api.openapi import rendered
 from app.cli.servers import GRACE_SECONDS, bound, held, run_to_end, server, stop_on_signals
 from app.cli.terminal import complain, out
 from app.main import WORKER_SWITCH, close_waiting, create_app
-from app.migrate import head
+from app.migrate import database_urls, head, migrate_database
 from app.sandbox import SandboxOptions, create_sandbox
 from app.sandbox.options import Shape
 from app.settings import Settings
 from app.telemetry import configure_logging, traces
-from app.wiring import database_urls, migrate_database, services, vault_homes, warn_of_local_vault_key
+from app.wiring import services, vault_homes, warn_of_local_vault_key
 from app.worker import Worker
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]

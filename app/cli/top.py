@@ -14,9 +14,9 @@ from rich.text import Text
 from app.accounts.balances import is_low
 from app.accounts.overview import Account
 from app.accounts.pace import Allowance
-from app.cli.admin import with_services
 from app.cli.servers import stop_on_signals
 from app.cli.terminal import out
+from app.cli.wired import with_services
 from app.errors import DatabaseUnavailable
 from app.operations.states import State
 from app.overview import Overview, overview

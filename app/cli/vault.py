@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.admin import with_services
 from app.cli.terminal import complain, out
+from app.cli.wired import with_services
 from app.vault.rotation import KindOfRotation, Progress
 from app.wiring import Services
 

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Rank, at_commit
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 
 CHANNEL = "rentgate"
 """What is announced on: the ids of what there is news of, be it a tenant, a rental or an upstream key."""
@@ -38,8 +38,8 @@ TOLD = UUID(int=1)
 QUEUED = UUID(int=2)
 """The topic of who delivers webhooks: there are further deliveries."""
 
-_NOTIFY = ClosingWrite(
-    Rank.NEWS,
+_NOTIFY = DeferredWrite(
+    LockOrder.NEWS,
     f"select pg_notify('{CHANNEL}', topic) from unnest(%(topics)s::text[]) topic",  # noqa: S608 - our own words
     gathers=True,
 )

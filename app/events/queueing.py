@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Rank, at_commit
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 from app.events.notifications import CHANNEL, QUEUED
 
 DELIVERIES = """
@@ -38,8 +38,8 @@ DUE = f"""
 """  # noqa: S608 - put together of our own words
 """The end of a statement: the endpoints in `queued` are due, and that is announced."""
 
-_MAKE_DUE = ClosingWrite(
-    Rank.DELIVERIES,
+_MAKE_DUE = DeferredWrite(
+    LockOrder.DELIVERIES,
     f"with queued as (select %(tenant_id)s::uuid as tenant_id, %(webhook_id)s::uuid as webhook_id), {DUE}",
 )
 

@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 from app.errors import CursorExpired
 from app.events.models import event_heads, events
 from app.events.notifications import notify
@@ -23,8 +23,8 @@ from app.telemetry import traces
 
 Row = sa.Row[*tuple[Any, ...]]
 
-_INSERT = ClosingWrite(
-    Rank.EVENTS,
+_INSERT = DeferredWrite(
+    LockOrder.EVENTS,
     f"""
     with head as (
         insert into event_heads as h (tenant_id, position) values (%(tenant_id)s, 1)

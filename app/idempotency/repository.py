@@ -17,6 +17,9 @@ from app.idempotency.models import idempotency_keys
 
 KEPT = timedelta(days=30)
 
+SECRETS = frozenset({"token", "secret"})
+"""Fields of answers that are shown once."""
+
 NO_TENANT = UUID(int=0)
 """Under which the administrator's requests that concern no tenant yet are kept."""
 
@@ -113,11 +116,14 @@ async def attached_operation(connection: AsyncConnection, claim: Claim) -> UUID 
 async def remember(
     connection: AsyncConnection, claim: Claim, *, status: int, body: Any, location: str | None
 ) -> None:
-    """Keep an answer; in the transaction of the change that it tells of, where there is one.
+    """Keep an answer without the secrets that it shows; in the transaction of the change that it tells of,
+    where there is one.
 
     Raises:
         IdempotencyKeyInUse: the claim lapsed, and another request has it now.
     """
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name not in SECRETS}
     result = await connection.execute(
         idempotency_keys.update().where(*_held(claim)).values(status=status, body=body, location=location)
     )

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.catalog.service import Offer
 from app.database import Access
 from app.errors import FieldError, InvalidRequest, OperationPending, RentalNotActive
 from app.events.types import EventType
@@ -25,7 +24,7 @@ from app.rentals import repository
 from app.rentals.repository import Row
 from app.rentals.schemas import Rental
 from app.upstream.client import UpstreamClient
-from app.upstream.wire import Order, PurchasedOrder
+from app.upstream.wire import Offer, Order, PurchasedOrder
 from app.values import Period, PeriodUnit
 
 WEEK = Period(PeriodUnit.WEEK, 1)
@@ -84,16 +83,12 @@ async def add_service(
             require_known_ends([first])
             if first.expires_at != end:
                 raise OperationPending("The rental's end has just moved, and so the price.", retry_after=1)
-        if rental.phone_number is None:
-            raise RentalNotActive("The upstream doesn't tell the rental's number.")
-        if any(rented["code"] == service for rented in rental.services):
-            raise InvalidRequest(fields=(FieldError("body.service", "The rental has this service already."),))
         return AddServiceRequest(
             orders=(step_of(first, price),),
             service=service,
             service_name=offer.name if offer else None,
             days=days,
-            phone_number=rental.phone_number,
+            phone_number=_number_to_add_to(rental, service),
             country=rental.country,
             known_orders=tuple(known),
             max_price=max_price,
@@ -102,6 +97,21 @@ async def add_service(
     return await changes.run(
         caller, KIND, rental_id, request_for, claim=claim, price=quote.total, read_back=True
     )
+
+
+def _number_to_add_to(rental: Row, service: str) -> str:
+    """The rental's number.
+
+    Raises:
+        RentalNotActive: the upstream doesn't tell it, and what was made could not be recognized.
+        InvalidRequest: the rental has the service already.
+    """
+    if rental.phone_number is None:
+        raise RentalNotActive("The upstream doesn't tell the rental's number.")
+    if any(rented["code"] == service for rented in rental.services):
+        raise InvalidRequest(fields=(FieldError("body.service", "The rental has this service already."),))
+    number: str = rental.phone_number
+    return number
 
 
 async def _price(

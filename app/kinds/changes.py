@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.accounts.calls import UpstreamCalls
 from app.audit.caller import Caller
-from app.catalog.service import Catalog, Offer
+from app.catalog.service import Catalog
 from app.database import Access, Database
 from app.errors import (
     CountryUnknown,
@@ -31,6 +31,7 @@ from app.rentals import repository, schemas
 from app.rentals.reading import OrderReader
 from app.rentals.repository import Row
 from app.rentals.service import Rentals
+from app.upstream.wire import Offer
 from app.values import Period
 
 
@@ -127,7 +128,7 @@ class Changes:
         tenant = Access.tenant(caller.tenant_id)
         async with self.database.transaction(tenant) as connection:
             key_id = await repository.upstream_key_of(connection, caller.tenant_id, rental_id)
-        await self.calls.make_ready(caller.tenant_id, key_id)
+        await self.calls.keys.make_ready(caller.tenant_id, key_id)
         async with self.database.transaction(tenant) as connection:
             rental = await repository.locked(connection, caller.tenant_id, rental_id)
             if rental.pending_operation_id is not None:

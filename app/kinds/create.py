@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import NOW
+from app.database.pipeline import Query, run, run_together
 from app.errors import RentgateError
 from app.events.notifications import notify
 from app.events.types import EventType
@@ -17,7 +18,6 @@ from app.kinds.kind import END_TOLERANCE, Evidence, Kind, announce, may_hide
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.operations.request import Amount, Request
-from app.queries import Answer, Query, Statement, run, run_together
 from app.rentals import repository
 from app.rentals.models import rentals
 from app.rentals.schemas import Rental
@@ -43,21 +43,14 @@ class CreateRequest(Request):
     metadata: dict[str, str]
 
 
-_RIVAL = Statement(
-    sa.text("""
-        select exists (
-            select from operations
-            where tenant_id = :tenant and upstream_key_id = :account and state in ('sent', 'unknown')
-                and kind = 'create' and id <> :operation
-                and request ->> 'country' = :country and request -> 'services' ?| :services
-        ) as found
-    """).bindparams(
-        sa.bindparam("tenant", type_=sa.Uuid),
-        sa.bindparam("account", type_=sa.Uuid),
-        sa.bindparam("operation", type_=sa.Uuid),
-        sa.bindparam("services", type_=ARRAY(sa.Text)),
-    )
-)
+_RIVAL = """
+    select exists (
+        select from operations
+        where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+            and state in ('sent', 'unknown') and kind = 'create' and id <> %(operation_id)s
+            and request ->> 'country' = %(country)s and request -> 'services' ?| %(services)s
+    ) as found
+"""
 
 
 def _call(operation: Operation) -> Call:
@@ -87,9 +80,9 @@ def _call(operation: Operation) -> Call:
 def _rival(operation: Operation, request: CreateRequest) -> Query[bool]:
     """Whether an order of this purchase could be taken for that of one whose outcome is open."""
     values = {
-        "tenant": operation.tenant_id,
-        "account": operation.upstream_key_id,
-        "operation": operation.id,
+        "tenant_id": operation.tenant_id,
+        "upstream_key_id": operation.upstream_key_id,
+        "operation_id": operation.id,
         "country": request.country,
         "services": list(request.services),
     }
@@ -130,38 +123,34 @@ ACTIVATION_GRACE = timedelta(seconds=60)
 """How long the request that bought a number has to activate it before the worker does."""
 
 
-_WANTED = (
-    *("tenant_id", "id", "upstream_key_id", "country", "services", "period_unit", "period_count"),
-    *("price", "metadata", "created_at"),
-)
-"""The columns of a purchase's rental that its request tells."""
+_WANTED = """
+    tenant_id, id, upstream_key_id, country, services, period_unit, period_count, price, metadata, created_at,
+    source"""
+_WANTED_VALUES = """
+    %(tenant_id)s, %(id)s, %(upstream_key_id)s, %(country)s, %(services)s, %(period_unit)s, %(period_count)s,
+    %(price)s, %(metadata)s, %(created_at)s, 'gateway'"""
+"""What a purchase's request tells of its rental."""
 
+_SAVE_BOUGHT = f"""
+    insert into rentals ({_WANTED}, status, number_state, phone_number, expires_at, activate_after,
+        changed_at, synced_at)
+    values ({_WANTED_VALUES}, 'active', 'inactive', %(phone_number)s, %(expires_at)s,
+        clock_timestamp() + %(activate_in)s::interval, clock_timestamp(), clock_timestamp())
+    on conflict (tenant_id, id) do update
+    set status = excluded.status, number_state = excluded.number_state, pending_operation_id = null,
+        phone_number = excluded.phone_number, expires_at = excluded.expires_at,
+        activate_after = excluded.activate_after, changed_at = excluded.changed_at,
+        synced_at = excluded.synced_at
+"""  # noqa: S608 - put together of our own words
 
-def _save(*told: str, **values: Any) -> Statement:
-    """Inserts a purchase's rental or changes it, to these values and to those columns as they are given;
-    tells whether it was inserted.
-    """
-    statement = insert(rentals).values(source="gateway", **values)
-    changed = {name: statement.excluded[name] for name in (*told, *values)}
-    # xmax is 0 only in a row that this very statement inserted
-    inserted = sa.literal_column("xmax = 0", sa.Boolean).label("inserted")
-    return Statement(
-        statement.on_conflict_do_update(constraint=rentals.primary_key, set_=changed).returning(inserted),
-        columns=(*_WANTED, *told),
-    )
-
-
-_SAVE_BOUGHT = _save(
-    "phone_number",
-    "expires_at",
-    status="active",
-    number_state=NumberState.INACTIVE.value,
-    pending_operation_id=None,
-    activate_after=sa.func.clock_timestamp() + sa.bindparam("activate_in", type_=sa.Interval),
-    changed_at=sa.func.clock_timestamp(),
-    synced_at=sa.func.clock_timestamp(),
-)
-_SAVE_PENDING = _save("pending_operation_id", status="pending")
+_SAVE_PENDING = f"""
+    insert into rentals ({_WANTED}, status, pending_operation_id)
+    values ({_WANTED_VALUES}, 'pending', %(operation_id)s)
+    on conflict (tenant_id, id) do update
+    set status = excluded.status, pending_operation_id = excluded.pending_operation_id
+    returning xmax = 0 as inserted
+"""  # noqa: S608 - put together of our own words
+"""xmax is 0 only in a row that this very statement inserted."""
 
 
 async def _bought(
@@ -188,7 +177,7 @@ async def _bought(
         )
         for order in orders
     ]
-    saving = Query(_SAVE_BOUGHT, _wanted(operation, request) | told, _inserted)
+    saving = Query(_SAVE_BOUGHT, _wanted(operation, request) | told, lambda _: None)
     await run_together(connection, saving, *saving_orders)
     notify(connection, operation.rental_id)
 
@@ -200,8 +189,8 @@ async def _done(connection: AsyncConnection, operation: Operation, event: EventT
 
 async def _pending(connection: AsyncConnection, operation: Operation) -> None:
     """The outcome is open: the caller gets a pending rental to look at."""
-    values = _wanted(operation, CreateRequest.of(operation.request)) | {"pending_operation_id": operation.id}
-    inserted = await run(connection, Query(_SAVE_PENDING, values, _inserted))
+    values = _wanted(operation, CreateRequest.of(operation.request)) | {"operation_id": operation.id}
+    inserted = await run(connection, Query(_SAVE_PENDING, values, lambda answer: answer.row.inserted))
     notify(connection, operation.rental_id)
     if inserted:
         await announce(connection, operation, EventType.RENTAL_PENDING)
@@ -218,14 +207,10 @@ async def _failed(connection: AsyncConnection, operation: Operation, _error: Ren
     result = await connection.execute(
         rentals.update()
         .where(rentals.c.tenant_id == operation.tenant_id, rentals.c.id == operation.rental_id)
-        .values(status="failed", pending_operation_id=None, changed_at=sa.func.clock_timestamp())
+        .values(status="failed", pending_operation_id=None, changed_at=NOW)
     )
     if result.rowcount:
         await announce(connection, operation, EventType.RENTAL_FAILED)
-
-
-def _inserted(answer: Answer) -> bool:
-    return bool(answer.row.inserted)
 
 
 def _wanted(operation: Operation, request: CreateRequest) -> dict[str, Any]:
@@ -235,11 +220,13 @@ def _wanted(operation: Operation, request: CreateRequest) -> dict[str, Any]:
         "id": operation.rental_id,
         "upstream_key_id": operation.upstream_key_id,
         "country": request.country,
-        "services": [{"code": code, "name": request.service_names.get(code)} for code in request.services],
+        "services": Jsonb(
+            [{"code": code, "name": request.service_names.get(code)} for code in request.services]
+        ),
         "period_unit": request.period.unit.value,
         "period_count": request.period.count,
         "price": operation.price,
-        "metadata": request.metadata,
+        "metadata": Jsonb(request.metadata),
         "created_at": operation.created_at,
     }
 

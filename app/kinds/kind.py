@@ -14,7 +14,7 @@ from app.events.types import EventType
 from app.operations.call import Call
 from app.operations.operation import Operation
 from app.operations.request import Request
-from app.rentals import repository
+from app.rentals import repository, views
 from app.rentals.schemas import Rental
 from app.upstream.wire import Order, PurchasedOrder
 
@@ -140,7 +140,7 @@ async def free(connection: AsyncConnection, operation: Operation, **values: Any)
 
 async def announce(connection: AsyncConnection, operation: Operation, event: EventType) -> Rental:
     """Write an event about the rental, which it shows as it is now; returns that."""
-    return await repository.announce(connection, operation.caller, event, operation.rental_id)
+    return await views.announce(connection, operation.caller, event, operation.rental_id)
 
 
 async def save_order(connection: AsyncConnection, operation: Operation, **values: Any) -> None:

@@ -10,8 +10,9 @@ from decimal import Decimal
 
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.catalog.service import Catalog, Country, Offer
+from app.catalog.service import Catalog
 from app.errors import PriceAboveMax, PriceUnknown, RentgateError, ServiceUnknown
+from app.upstream.wire import Country, Offer
 from app.values import (
     LONGEST_RENTAL_DAYS,
     SHORTEST_RENTAL_DAYS,
@@ -42,9 +43,9 @@ class Quote:
     parts: tuple[Decimal | None, ...]
 
     @classmethod
-    def of(cls, offers: Sequence[Offer | None]) -> Quote:
-        """What these offers cost for their whole period."""
-        return cls(tuple(offer.total_price if offer else None for offer in offers))
+    def of(cls, offers: Sequence[Offer | None], period: Period) -> Quote:
+        """What these offers cost for the whole of the period that they are for."""
+        return cls(tuple(offer.price_per_day * period.days if offer else None for offer in offers))
 
     @property
     def total(self) -> Decimal | None:

@@ -56,7 +56,7 @@ async def prolong(
     """
     rental, present = await changes.with_ends(caller, rental_id)
     offers = await changes.offers(caller, rental, period, [order.service for order in present])
-    quote = Quote.of(offers).within(max_price)
+    quote = Quote.of(offers, period).within(max_price)
     prices = dict(zip((order.upstream_order_id for order in present), quote.parts, strict=True))
 
     def request_for(rental: Row, orders: Sequence[Row]) -> ProlongRequest:

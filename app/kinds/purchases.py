@@ -15,7 +15,7 @@ import structlog
 from app.accounts import schedule
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.catalog.service import Country, rentable
+from app.catalog.service import rentable
 from app.database import Access, new_id
 from app.errors import DatabaseUnavailable
 from app.idempotency import repository as idempotency
@@ -27,6 +27,7 @@ from app.kinds.create import CreateRequest
 from app.kinds.prices import Quote, fresh_offers
 from app.operations import ledger
 from app.rentals import schemas
+from app.upstream.wire import Country
 from app.values import Period
 from app.vault.service import Vault
 from app.vault.stored import UpstreamKey
@@ -53,6 +54,12 @@ class Purchase:
     upstream_key_id: UUID | None = None
     metadata: dict[str, str]
 
+    def __post_init__(self) -> None:
+        """Raises:
+        PeriodInvalid: numbers are not rented for so long.
+        """
+        rentable(self.period)
+
 
 class _AnotherAccountError(Exception):
     """The account to rent with is not the one any more that was prepared for."""
@@ -72,7 +79,6 @@ class Purchases:
         Raises:
             RentgateError: nothing was bought; the error says why.
         """
-        rentable(wanted.period)
         country = await self.changes.catalog.country(wanted.country, caller)
         async with self.changes.calls.noting(caller) as notes:
             try:
@@ -88,7 +94,7 @@ class Purchases:
             self._account(caller, wanted.upstream_key_id),
             fresh_offers(self.changes.catalog, caller, country, wanted.period, wanted.services, notes=notes),
         )
-        quote = Quote.of(offers).within(wanted.max_price)
+        quote = Quote.of(offers, wanted.period).within(wanted.max_price)
         request = CreateRequest(
             country=country.code,
             upstream_country=country.upstream_code,
@@ -105,7 +111,7 @@ class Purchases:
             if chosen.id != key_id:
                 raise _AnotherAccountError
 
-        await self.changes.calls.make_ready(caller.tenant_id, key_id)
+        await self.changes.calls.keys.make_ready(caller.tenant_id, key_id)
         async with self.changes.database.transaction(Access.tenant(caller.tenant_id)) as connection:
             operation = await ledger.commit_intent(
                 connection,

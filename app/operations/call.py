@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.queries import Query
+from app.database.pipeline import Query
 from app.upstream.client import UpstreamClient
 from app.upstream.wire import PurchasedOrder
 

@@ -9,19 +9,20 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.audit.repository import Entry
-from app.database import new_id
+from app.database import NOW, new_id, this_account
+from app.database.lease import until
+from app.database.pipeline import Query, run, run_together
 from app.errors import RentgateError, UpstreamRefusal
 from app.operations import spending
 from app.operations.models import operations
-from app.operations.operation import COLUMNS, Kind, Operation, error_record, from_row
+from app.operations.operation import COLUMN_NAMES, COLUMNS, Kind, Operation, error_record, from_row
 from app.operations.states import State, origins
-from app.queries import Answer, Query, Statement, run, run_together
 
 ATTENDED_SECONDS = 15.0
 """How long a queued operation counts as attended after its process was last heard of."""
@@ -30,43 +31,32 @@ NEXT_STEP_SECONDS = 3.0
 """How long the process that did a step has to begin with the next, before another one does."""
 
 
-_NOW = sa.func.clock_timestamp()
-_THIS = (
-    operations.c.tenant_id == sa.bindparam("of_tenant"),
-    operations.c.id == sa.bindparam("operation"),
-    operations.c.step == sa.bindparam("at_step"),
-)
-_INTEND = Statement(
-    operations.insert()
-    .values(state=State.QUEUED, attended_until=_NOW + timedelta(seconds=ATTENDED_SECONDS))
-    .returning(*COLUMNS),
-    columns=(
-        *("tenant_id", "id", "kind", "upstream_key_id", "rental_id"),
-        *("request", "price", "actor", "request_id"),
-    ),
-)
-
-_MARK_SENT = Statement(
-    operations.update()
-    .where(*_THIS, operations.c.state == State.QUEUED, operations.c.attended_until > _NOW)
-    .values(state=State.SENT, sent_at=_NOW, attended_until=_NOW + sa.bindparam("lasts", type_=sa.Interval))
-)
-
-_SETTLE = {
-    state: Statement(
-        operations.update()
-        .where(*_THIS, operations.c.state == sa.any_(sa.literal(sorted(origins(state)), ARRAY(sa.Text))))
-        .values(
-            state=sa.bindparam("into"),
-            error=sa.bindparam("why"),
-            candidates=sa.bindparam("fitting"),
-            settled_at=_NOW if state in (State.SUCCEEDED, State.FAILED) else None,
-            attended_until=_NOW,
-        )
-        .returning(*COLUMNS)
+_INTEND = f"""
+    insert into operations (
+        tenant_id, id, kind, upstream_key_id, rental_id, request, price, actor, request_id,
+        state, attended_until
+    ) values (
+        %(tenant_id)s, %(id)s, %(kind)s, %(upstream_key_id)s, %(rental_id)s, %(request)s, %(price)s,
+        %(actor)s, %(request_id)s, 'queued', clock_timestamp() + make_interval(secs => {ATTENDED_SECONDS})
     )
-    for state in State
-}
+    returning {COLUMN_NAMES}
+"""  # noqa: S608 - put together of our own words
+
+_THIS_STEP = "tenant_id = %(tenant_id)s and id = %(operation_id)s and step = %(step)s"
+
+_MARK_SENT = f"""
+    update operations
+    set state = 'sent', sent_at = clock_timestamp(), attended_until = clock_timestamp() + %(lasts)s
+    where {_THIS_STEP} and state = 'queued' and attended_until > clock_timestamp()
+"""  # noqa: S608 - put together of our own words
+
+_SETTLE = f"""
+    update operations
+    set state = %(state)s, error = %(error)s, candidates = %(candidates)s,
+        settled_at = case when %(is_settled)s then clock_timestamp() end, attended_until = clock_timestamp()
+    where {_THIS_STEP} and state = any(%(origins)s)
+    returning {COLUMN_NAMES}
+"""  # noqa: S608 - put together of our own words
 
 
 async def commit_intent(
@@ -98,7 +88,7 @@ async def commit_intent(
         "kind": kind.name,
         "upstream_key_id": upstream_key_id,
         "rental_id": rental_id,
-        "request": dict(request),
+        "request": Jsonb(dict(request)),
         "price": price,
         "actor": caller.actor,
         "request_id": caller.request_id,
@@ -125,17 +115,14 @@ async def attend(connection: AsyncConnection, operation: Operation, seconds: flo
     """Say that a queued operation's process is alive, and need not be heard of again for so many seconds;
     False if it isn't queued any more.
     """
-    result = await connection.execute(
-        operations.update()
-        .where(*_this(operation), operations.c.state == State.QUEUED)
-        .values(attended_until=sa.func.clock_timestamp() + timedelta(seconds=seconds + ATTENDED_SECONDS))
-    )
-    return bool(result.rowcount)
+    queued = operations.c.state == State.QUEUED
+    attended_until = until(seconds + ATTENDED_SECONDS)
+    return await _change(connection, operation, queued, attended_until=attended_until) is not None
 
 
 def marking_sent(operation: Operation, seconds: float) -> Query[bool]:
     """Note that the call is about to be made and ends within `seconds`; False if it may not be made."""
-    values = _named(operation) | {"lasts": timedelta(seconds=seconds)}
+    values = _this_step(operation) | {"lasts": timedelta(seconds=seconds)}
     return Query(_MARK_SENT, values, lambda answer: bool(answer.count))
 
 
@@ -154,12 +141,14 @@ async def settle(
     """
     settled = state in (State.SUCCEEDED, State.FAILED)
     outcome = {
-        "into": state,
-        "why": None if error is None else error_record(error),
-        "fitting": None if candidates is None else list(candidates),
+        "state": state,
+        "error": None if error is None else Jsonb(error_record(error)),
+        "candidates": None if candidates is None else Jsonb(list(candidates)),
+        "is_settled": settled,
+        "origins": sorted(origins(state)),
     }
-    settling = Query(_SETTLE[state], _named(operation) | outcome, _reached)
-    reached = await run(connection, settling)
+    settling = Query(_SETTLE, _this_step(operation) | outcome, lambda answer: answer.row)
+    reached = _reached(await run(connection, settling))
     if reached is None:
         return None
     if settled:
@@ -199,15 +188,8 @@ async def advance_in_review(connection: AsyncConnection, operation: Operation) -
     """The step for want of which the operation is in review was done after all. What is left of it stays a
     person's to do; None if the operation is somewhere else by now.
     """
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation), operations.c.step == operation.step, operations.c.state == State.REVIEW)
-            .values(step=operation.step + 1)
-            .returning(*COLUMNS)
-        )
-    ).one_or_none()
-    return None if row is None else from_row(row)
+    in_review = operations.c.state == State.REVIEW
+    return await _change(connection, operation, _at_step(operation), in_review, step=operation.step + 1)
 
 
 async def postpone(
@@ -225,75 +207,55 @@ async def _requeue(
     **values: Any,
 ) -> Operation | None:
     """Queue an operation again, unattended after so many seconds."""
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation), operations.c.step == operation.step, operations.c.state.in_(states))
-            .values(
-                state=State.QUEUED,
-                attended_until=sa.func.clock_timestamp() + timedelta(seconds=seconds),
-                **values,
-            )
-            .returning(*COLUMNS)
-        )
-    ).one_or_none()
-    return None if row is None else from_row(row)
+    where = _at_step(operation), operations.c.state.in_(states)
+    return await _change(
+        connection, operation, *where, state=State.QUEUED, attended_until=until(seconds), **values
+    )
 
 
 async def keep_unexplained(connection: AsyncConnection, operation: Operation, said: UpstreamRefusal) -> None:
     """Keep what the upstream said to the present step, in words that don't tell whether it was done."""
-    await connection.execute(
-        operations.update()
-        .where(*_this(operation), operations.c.step == operation.step)
-        .values(unexplained={"method": said.method, "message": said.message})
-    )
+    unexplained = {"method": said.method, "message": said.message}
+    await _change(connection, operation, _at_step(operation), unexplained=unexplained)
 
 
 async def mark_answered(connection: AsyncConnection, operation: Operation) -> Operation:
     """Note that the caller was told 202, locking the operation against being settled meanwhile."""
-    row = (
-        await connection.execute(
-            operations.update()
-            .where(*_this(operation))
-            .values(answered_at=sa.func.coalesce(operations.c.answered_at, sa.func.clock_timestamp()))
-            .returning(*COLUMNS)
-        )
-    ).one()
-    return from_row(row)
+    answered_at = sa.func.coalesce(operations.c.answered_at, NOW)
+    return await _change(connection, operation, answered_at=answered_at) or operation
 
 
 async def count_absence(connection: AsyncConnection, operation: Operation, seconds: float) -> None:
     """Add to the time for which the upstream's lists, when they could be read, lacked the operation."""
-    await connection.execute(
-        operations.update()
-        .where(*_this(operation))
-        .values(
-            absent_seconds=operations.c.absent_seconds + seconds,
-            absent_seen_at=sa.func.clock_timestamp(),
-        )
-    )
+    absent_seconds = operations.c.absent_seconds + seconds
+    await _change(connection, operation, absent_seconds=absent_seconds, absent_seen_at=NOW)
 
 
 async def forget_last_absence(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> None:
     """The list could not be read: the time until it can be again is no absence."""
     await connection.execute(
         operations.update()
-        .where(
-            operations.c.tenant_id == tenant_id,
-            operations.c.upstream_key_id == upstream_key_id,
-            operations.c.state == State.UNKNOWN,
-        )
+        .where(*this_account(operations, tenant_id, upstream_key_id), operations.c.state == State.UNKNOWN)
         .values(absent_seen_at=None)
     )
 
 
-def _reached(answer: Answer) -> Operation | None:
-    return None if answer.row is None else from_row(answer.row)
+def _reached(row: Any) -> Operation | None:
+    return None if row is None else from_row(row)
 
 
-def _named(operation: Operation) -> dict[str, Any]:
-    return {"of_tenant": operation.tenant_id, "operation": operation.id, "at_step": operation.step}
+def _this_step(operation: Operation) -> dict[str, Any]:
+    return {"tenant_id": operation.tenant_id, "operation_id": operation.id, "step": operation.step}
 
 
-def _this(operation: Operation) -> tuple[sa.ColumnElement[bool], ...]:
-    return operations.c.tenant_id == operation.tenant_id, operations.c.id == operation.id
+def _at_step(operation: Operation) -> sa.ColumnElement[bool]:
+    return operations.c.step == operation.step
+
+
+async def _change(
+    connection: AsyncConnection, operation: Operation, *where: sa.ColumnElement[bool], **values: Any
+) -> Operation | None:
+    """Change an operation's row; the operation then, or None if it isn't as it has to be."""
+    this = operations.c.tenant_id == operation.tenant_id, operations.c.id == operation.id
+    changing = operations.update().where(*this, *where).values(**values).returning(*COLUMNS)
+    return _reached((await connection.execute(changing)).one_or_none())

@@ -8,41 +8,52 @@ from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import NOW, seconds
+from app.database.pipeline import Answer, Query, run
 from app.errors import NotFound, PurchaseNotMade
 from app.operations.models import operations
-from app.operations.operation import COLUMNS, Operation, from_row
+from app.operations.operation import COLUMN_NAMES, COLUMNS, Operation, from_row
 from app.operations.states import OPEN, State
-from app.queries import Answer, Query, Statement, constant, run
 
 LATE_ORDERS = timedelta(days=2)
 """For how long after its call an order that turns up is still looked for an operation to belong to."""
 
 
+OPEN_STATES = ", ".join(f"'{state.value}'" for state in sorted(OPEN))
+"""As they stand in SQL: the planner takes a partial index only for what it can read."""
+
+
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Backlog:
     """Operations in one state: how many, and seconds since the oldest was sent, or made if it never was."""
 
     count: int
     oldest_seconds: float
 
 
-_ACCOUNTS = (
-    operations.c.tenant_id == sa.bindparam("tenant"),
-    operations.c.upstream_key_id == sa.bindparam("account"),
-)
+_THIS_ACCOUNT = "o.tenant_id = %(tenant_id)s and o.upstream_key_id = %(upstream_key_id)s"
 
-_OF_ACCOUNT = Statement(
-    sa.select(*COLUMNS)
-    .where(
-        *_ACCOUNTS,
-        operations.c.state.in_([constant(state) for state in sorted(OPEN)]),
-        operations.c.state == sa.any_(sa.bindparam("states", type_=ARRAY(sa.Text))),
-    )
-    .order_by(operations.c.id)
-)
+_OF_ACCOUNT = f"""
+    select {COLUMN_NAMES} from operations o
+    where {_THIS_ACCOUNT} and o.state in ({OPEN_STATES}) and o.state = any(%(states)s)
+    order by o.id
+"""  # noqa: S608 - put together of our own words
+
+_GIVEN_UP = f"""
+    select {COLUMN_NAMES} from operations o
+    where {_THIS_ACCOUNT} and o.sent_at > clock_timestamp() - %(late_orders)s and o.kind = any(%(kinds)s)
+        and (o.state = 'failed' and o.error ->> 'code' = %(not_made)s
+            or o.state = 'review' and (o.error is null or o.error ->> 'code' = %(not_made)s))
+        and not exists (
+            select from operations later
+            where later.tenant_id = o.tenant_id and later.rental_id = o.rental_id and later.kind = o.kind
+                and later.request -> 'service' is not distinct from o.request -> 'service'
+                and later.id > o.id and later.state <> 'failed'
+        )
+    order by o.sent_at desc
+"""  # noqa: S608 - put together of our own words
 
 
 async def get(connection: AsyncConnection, tenant_id: UUID, operation_id: UUID) -> Operation:
@@ -67,9 +78,8 @@ async def of_account(
 
 def standing_of_account(tenant_id: UUID, upstream_key_id: UUID, *states: State) -> Query[list[Operation]]:
     """As `of_account`."""
-    return Query(
-        _OF_ACCOUNT, {"tenant": tenant_id, "account": upstream_key_id, "states": list(states)}, _operations
-    )
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "states": list(states)}
+    return Query(_OF_ACCOUNT, given, _operations)
 
 
 async def open_of_account(
@@ -77,43 +87,6 @@ async def open_of_account(
 ) -> list[Operation]:
     """All of an account's operations whose outcome is still to come, oldest first."""
     return await of_account(connection, tenant_id, upstream_key_id, *OPEN)
-
-
-def _given_up() -> Statement:
-    later = operations.alias("later")
-    tried_again = (
-        sa.select(later.c.id)
-        .where(
-            later.c.tenant_id == operations.c.tenant_id,
-            later.c.rental_id == operations.c.rental_id,
-            later.c.kind == operations.c.kind,
-            later.c.request["service"].is_not_distinct_from(operations.c.request["service"]),
-            later.c.id > operations.c.id,
-            later.c.state != State.FAILED,
-        )
-        .exists()
-    )
-    not_made = operations.c.error["code"].astext == PurchaseNotMade.code
-    return Statement(
-        sa.select(*COLUMNS)
-        .where(
-            *_ACCOUNTS,
-            operations.c.sent_at > sa.func.clock_timestamp() - LATE_ORDERS,
-            operations.c.kind == sa.any_(sa.bindparam("kinds", type_=ARRAY(sa.Text))),
-            sa.or_(
-                sa.and_(
-                    operations.c.state == constant(State.REVIEW),
-                    sa.or_(operations.c.error.is_(None), not_made),
-                ),
-                sa.and_(operations.c.state == constant(State.FAILED), not_made),
-            ),
-            ~tried_again,
-        )
-        .order_by(operations.c.sent_at.desc())
-    )
-
-
-_GIVEN_UP = _given_up()
 
 
 async def given_up(
@@ -124,7 +97,13 @@ async def given_up(
     What was refused is none of them, nor what was tried again with the same rental since: what turned up
     belongs to the later try.
     """
-    given = {"tenant": tenant_id, "account": upstream_key_id, "kinds": list(kinds)}
+    given = {
+        "tenant_id": tenant_id,
+        "upstream_key_id": upstream_key_id,
+        "kinds": list(kinds),
+        "late_orders": LATE_ORDERS,
+        "not_made": PurchaseNotMade.code,
+    }
     return await run(connection, Query(_GIVEN_UP, given, _operations))
 
 
@@ -162,7 +141,7 @@ async def unattended(connection: AsyncConnection, limit: int = 100) -> list[tupl
         sa.select(operations.c.tenant_id, operations.c.id)
         .where(
             operations.c.state.in_([State.QUEUED, State.SENT]),
-            operations.c.attended_until < sa.func.clock_timestamp(),
+            operations.c.attended_until < NOW,
         )
         .order_by(operations.c.attended_until)
         .limit(limit)
@@ -170,20 +149,20 @@ async def unattended(connection: AsyncConnection, limit: int = 100) -> list[tupl
     return [(row.tenant_id, row.id) for row in await connection.execute(query)]
 
 
-async def open_by_state(connection: AsyncConnection) -> dict[State, Standing]:
+async def open_by_state(connection: AsyncConnection) -> dict[State, Backlog]:
     """How many operations of all tenants stand in each open state, and since when; for the worker."""
     since = sa.func.coalesce(operations.c.sent_at, operations.c.created_at)
     rows = await connection.execute(
         sa.select(
             operations.c.state,
             sa.func.count(),
-            sa.func.max(sa.func.extract("epoch", sa.func.clock_timestamp() - since)).cast(sa.Double),
+            sa.func.max(seconds(NOW - since)),
         )
         .where(operations.c.state.in_(OPEN))
         .group_by(operations.c.state)
     )
-    found = {State(row[0]): Standing(row[1], row[2]) for row in rows}
-    return {state: found.get(state, Standing(0, 0.0)) for state in State if state in OPEN}
+    found = {State(row[0]): Backlog(row[1], row[2]) for row in rows}
+    return {state: found.get(state, Backlog(0, 0.0)) for state in State if state in OPEN}
 
 
 async def still_unattended(
@@ -194,7 +173,7 @@ async def still_unattended(
         operations.c.tenant_id == tenant_id,
         operations.c.id == operation_id,
         operations.c.state.in_([State.QUEUED, State.SENT]),
-        operations.c.attended_until < sa.func.clock_timestamp(),
+        operations.c.attended_until < NOW,
     )
     row = (await connection.execute(query.with_for_update())).one_or_none()
     return None if row is None else from_row(row)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
 from app.audit.caller import Caller
@@ -102,6 +102,9 @@ class Operation:
 
 COLUMNS = [operations.c[name] for name in Operation.__slots__]
 """The columns that make an Operation."""
+
+COLUMN_NAMES: LiteralString = ", ".join(Operation.__slots__)
+"""The same in plain SQL."""
 
 
 def from_row(row: Iterable[Any]) -> Operation:

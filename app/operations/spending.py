@@ -13,11 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Rank, at_commit
-from app.database import Money
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
+from app.database.pipeline import Query
 from app.errors import PriceUnknown, RentgateError, SpendLimitExceeded
 from app.operations.models import spending_months
-from app.queries import Query, Statement
 from app.tenants.models import tenants
 from app.values import amount_text, utc_now
 
@@ -42,30 +41,23 @@ async def this_month(connection: AsyncConnection, tenant_id: UUID) -> Spending:
     return Spending(month, limit, row.held if row else NOTHING, row.spent if row else NOTHING)
 
 
-_HOLD = Statement(
-    sa.text("""
-        with fits as (
-            select id, spend_limit from tenants
-            where id = :tenant_id and (spend_limit is null or :price <= spend_limit)
-        ), held as (
-            insert into spending_months as m (tenant_id, month, held)
-            select id, :month, :price from fits where :price is not null
-            on conflict (tenant_id, month) do update set held = m.held + excluded.held
-            where m.held + m.spent + excluded.held
-                <= coalesce((select spend_limit from tenants where id = :tenant_id), 'infinity')
-            returning 1
-        ), noted as (
-            insert into spending_holds (tenant_id, operation_id, month, amount)
-            select :tenant_id, :operation_id, :month, :price from held
-        )
-        select exists (select from held) or (:price is null and exists (select from fits)) as fits
-    """).bindparams(
-        sa.bindparam("tenant_id", type_=sa.Uuid),
-        sa.bindparam("operation_id", type_=sa.Uuid),
-        sa.bindparam("month", type_=sa.Date),
-        sa.bindparam("price", type_=Money),
+_HOLD = """
+    with fits as (
+        select id, spend_limit from tenants
+        where id = %(tenant_id)s and (spend_limit is null or %(price)s::numeric <= spend_limit)
+    ), held as (
+        insert into spending_months as m (tenant_id, month, held)
+        select id, %(month)s, %(price)s::numeric from fits where %(price)s::numeric is not null
+        on conflict (tenant_id, month) do update set held = m.held + excluded.held
+        where m.held + m.spent + excluded.held
+            <= coalesce((select spend_limit from tenants where id = %(tenant_id)s), 'infinity')
+        returning 1
+    ), noted as (
+        insert into spending_holds (tenant_id, operation_id, month, amount)
+        select %(tenant_id)s, %(operation_id)s, %(month)s, %(price)s::numeric from held
     )
-)
+    select exists (select from held) or (%(price)s::numeric is null and exists (select from fits)) as fits
+"""
 """Adds to the month what its row, locked by that, still has room for; holds nothing else. What has no price
 holds nothing, and fits only where there is no limit.
 """
@@ -90,8 +82,8 @@ async def refusal(connection: AsyncConnection, tenant_id: UUID, price: Decimal |
     )
 
 
-_SETTLE = ClosingWrite(
-    Rank.SPENDING,
+_SETTLE = DeferredWrite(
+    LockOrder.SPENDING,
     """
     with was as (
         select month, amount, state = 'held' as is_held,

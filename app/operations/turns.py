@@ -14,11 +14,11 @@ from app.accounts.lane import Lease
 from app.audit import repository as audit
 from app.audit.repository import Entry
 from app.database import Access, Database
+from app.database.pipeline import Query, run, run_together
 from app.errors import UpstreamBusy
 from app.operations import ledger
 from app.operations.call import Call
 from app.operations.operation import Operation
-from app.queries import Query, run, run_together
 
 LANE_POLL_SECONDS = 0.1
 
@@ -91,7 +91,7 @@ class Turns:
         tenant = Access.tenant(operation.tenant_id)
         while turn is None:
             await self._wait(LANE_POLL_SECONDS)
-            await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
+            await self._calls.keys.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
                 if not await ledger.attend(connection, operation):
                     raise UpstreamBusy("The call was given up before its turn came.", retry_after=1)
@@ -103,7 +103,7 @@ class Turns:
         sending = turn.sending
         if sending is None:
             await self._wait(turn.wait)
-            await self._calls.make_ready(operation.tenant_id, operation.upstream_key_id)
+            await self._calls.keys.make_ready(operation.tenant_id, operation.upstream_key_id)
             async with self._database.transaction(tenant) as connection:
                 lease = await run(connection, self._taking_lane(operation))
                 if lease is not None:
@@ -136,11 +136,11 @@ class Turns:
         marked, stored = await run_together(
             connection,
             ledger.marking_sent(operation, lane.lease_seconds(self._call_timeout)),
-            self._calls.stored_key(operation.tenant_id, operation.upstream_key_id),
+            self._calls.keys.stored_key(operation.tenant_id, operation.upstream_key_id),
         )
         if not marked:
             return None
-        api_key = await self._calls.open_stored(connection, stored)
+        api_key = await self._calls.keys.open_stored(connection, stored)
         entry = Entry(
             f"upstream.{call.method}",
             operation.upstream_key_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from app.errors import (
@@ -74,6 +74,7 @@ class Session:
         sleep: waits so many seconds.
         balances: the way to the account's balance, which is at another host; None if it isn't asked for.
         report: what was found so far.
+        current: what was found of the method that is being asked.
         known: what was read so far.
         over: why no more calls are made with the key, or at all; empty while they are.
     """
@@ -88,7 +89,7 @@ class Session:
     known: Known = field(default_factory=Known)
     over: str = ""
     over_with_key: str = ""
-    _current: MethodReport = field(init=False)
+    current: MethodReport = field(init=False)
     _findings: Findings | None = None
     _unreachable: int = 0
     _called: bool = False
@@ -99,21 +100,16 @@ class Session:
 
     def begin(self, method: str, *, keyed: bool) -> None:
         """From now on, calls are those of a method."""
-        self._current = MethodReport(method, keyed)
-        self.report.methods.append(self._current)
-
-    @property
-    def current(self) -> MethodReport:
-        """What was found of the method that is being asked."""
-        return self._current
+        self.current = MethodReport(method, keyed)
+        self.report.methods.append(self.current)
 
     def skip(self, why: str) -> None:
         """Note why a method is not called."""
-        self._current.skipped = why
+        self.current.skipped = why
 
     def note(self, text: str) -> None:
         """Note something that no field tells."""
-        self._current.notes.append(text)
+        self.current.notes.append(text)
 
     def observe(self, findings: Findings) -> None:
         """Take the findings of an answer that was read: they belong to the call that is being made."""
@@ -148,11 +144,11 @@ class Session:
         return content
 
     def _limited(self) -> bool:
-        return self._current.calls[-1].result is Result.LIMITED
+        return self.current.calls[-1].result is Result.LIMITED
 
     def _stopped(self) -> bool:
-        why = self.over or (self._current.keyed and self.over_with_key)
-        if why and not self._current.calls:
+        why = self.over or (self.current.keyed and self.over_with_key)
+        if why and not self.current.calls:
             self.skip(why)
         return bool(why)
 
@@ -173,28 +169,18 @@ class Session:
         except CallFailed as failed:
             self._note_failure(failed, asked, answers)
         except Exception as error:  # what it says could hold what was answered
-            self._note_call(asked, Result.FAILED, f"the gateway's own mistake, {type(error).__name__}")
+            mistake = f"the gateway's own mistake, {type(error).__name__}"
+            self._note_call(CallReport(asked, Result.FAILED, mistake))
         else:
             rows, complete = _measured(content, self._findings)
-            self._note_call(asked, Result.READ, understood=True, rows=rows, complete=complete)
+            self._note_call(CallReport(asked, Result.READ, "", True, rows, complete))
         self._note_fields()
         return content
 
-    def _note_call(
-        self,
-        asked: str,
-        result: Result,
-        detail: str = "",
-        *,
-        understood: bool = False,
-        rows: int | None = None,
-        complete: bool | None = None,
-    ) -> None:
-        seconds, size = self.transport.seconds, self.transport.size
-        self._current.calls.append(
-            CallReport(asked, result, detail, understood, rows, complete, seconds, size)
-        )
-        self._unreachable = self._unreachable + 1 if result is Result.UNREACHABLE else 0
+    def _note_call(self, call: CallReport) -> None:
+        call = replace(call, seconds=self.transport.seconds, size=self.transport.size)
+        self.current.calls.append(call)
+        self._unreachable = self._unreachable + 1 if call.result is Result.UNREACHABLE else 0
         if self._unreachable == MOST_UNREACHABLE:
             self.over = "the upstream can't be reached"
 
@@ -203,17 +189,17 @@ class Session:
             self.over_with_key = "the upstream rejects the key"
         self._retry_after = failed.error.retry_after or 0.0
         result, detail = _result_of(failed)
-        self._note_call(asked, result, detail, understood=isinstance(failed.error, answers))
+        self._note_call(CallReport(asked, result, detail, isinstance(failed.error, answers)))
 
     def _note_fields(self) -> None:
         """Add what stood around the data, and what the findings tell of the data."""
         inner = (self._findings.fields or {}) if self._findings else {}
         told = "data" in inner and inner["data"].expected is not None
         around = {name: seen for name, seen in self.transport.envelope.items() if name != "data" or not told}
-        self._current.add_fields(around)
-        self._current.add_fields(inner)
+        self.current.add_fields(around)
+        self.current.add_fields(inner)
         if self._findings:
-            self._current.add_set_aside(self._findings.counts)
+            self.current.add_set_aside(self._findings.counts)
 
 
 def _result_of(failed: CallFailed) -> tuple[Result, str]:

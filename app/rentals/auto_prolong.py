@@ -20,7 +20,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.errors import OperationPending, PriceUnknown, RentgateError, UpstreamBadResponse
 from app.events.types import EventType
-from app.rentals import repository
+from app.rentals import repository, views
 from app.rentals.expiring import TOLERANCE
 from app.rentals.models import rentals
 from app.rentals.repository import Row
@@ -126,5 +126,5 @@ async def failed(
         return
     if end is not None:
         await repository.update(connection, caller.tenant_id, rental_id, auto_prolong_tried_end=end)
-    await repository.announce(connection, caller, EventType.RENTAL_AUTO_PROLONG_FAILED, rental_id)
+    await views.announce(connection, caller, EventType.RENTAL_AUTO_PROLONG_FAILED, rental_id)
     audit.record(connection, caller, "rental.auto_prolong", target=rental_id, outcome=error.code)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
 from app.events.types import EventType
-from app.rentals import repository
+from app.rentals import views
 from app.rentals.models import rentals
 
 EARLY, LATE = timedelta(days=7), timedelta(days=1)
@@ -58,4 +58,4 @@ async def tell(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) ->
         .values(expiring_told_at=_notice())
     )
     if told.rowcount:
-        await repository.announce(connection, background(tenant_id), EventType.RENTAL_EXPIRING, rental_id)
+        await views.announce(connection, background(tenant_id), EventType.RENTAL_EXPIRING, rental_id)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
-from app.database import new_id
+from app.database import new_id, this_account
 from app.events.notifications import notify
 from app.events.types import EventType
 from app.rentals import intake, repository
@@ -125,8 +125,7 @@ async def _known(
 ) -> set[str]:
     """Which of these orders have a rental, were replaced by another id, or live in the account's list."""
     query = sa.select(upstream_orders.c.upstream_order_id).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.upstream_order_id.in_([entry.order_id for entry in entries]),
         sa.or_(upstream_orders.c.rental_id.is_not(None), upstream_orders.c.status == "listed"),
     )
@@ -143,8 +142,7 @@ async def _rental_at_that_time(
     query = (
         sa.select(upstream_orders.c.rental_id)
         .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.upstream_key_id == upstream_key_id,
+            *this_account(upstream_orders, tenant_id, upstream_key_id),
             upstream_orders.c.phone_number == entry.phone_number,
             upstream_orders.c.rental_id.is_not(None),
             began < entry.ended_at,

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import Caller
+from app.database import columns
+from app.database.pipeline import Query, run_together
 from app.events.types import EventType
-from app.queries import Query, Statement, constant, run_together
-from app.rentals import repository
-from app.rentals.models import rentals, upstream_orders
-from app.rentals.repository import Row
+from app.rentals import repository, views
+from app.rentals.differences import differences, events_of, later, order_values, rental_values
+from app.rentals.models import upstream_orders
 from app.upstream.rows import Listing
-from app.upstream.wire import NumberState, Order
+from app.upstream.wire import Order
 from app.values import utc_now
 
 LOOKS_TO_CLOSE = 3
 """An order that so many looks in a row don't show is gone."""
-
-_ARRIVALS = {
-    NumberState.ACTIVATING: EventType.RENTAL_ACTIVATING,
-    NumberState.ACTIVE: EventType.RENTAL_ACTIVATED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +62,24 @@ async def take_in(
     Args:
         looked_from: the database's time before the list was asked for.
     """
-    known, untouchable = await run_together(
-        connection,
-        _known(caller.tenant_id, upstream_key_id, orders.rows),
-        _changed_since(caller.tenant_id, upstream_key_id, looked_from),
-    )
-    returning = [row for o in orders if (row := known.get(o.order_id)) and row.status != "listed"]
-    untouchable |= await repository.changed_since(
-        connection, caller.tenant_id, {row.rental_id for row in returning if row.rental_id}, looked_from
-    )
+    known, untouchable = await _known(connection, caller.tenant_id, upstream_key_id, orders, looked_from)
     affected: dict[UUID, Order | None] = {}
     prolonged: set[UUID] = set()
     for order in orders:
         row = known.pop(order.order_id, None)
         if row is not None and row.rental_id in untouchable:
             continue
-        values = _order_values(order)
+        values = order_values(order)
         rental_id = None if row is None else row.rental_id
         if rental_id is None:
             values["rental_id"] = rental_id = await _awaiting(connection, caller, upstream_key_id, order)
-        if changed := values if row is None else _differences(row, values):
+        if changed := values if row is None else differences(row, values):
             await repository.save_order(
                 connection, caller.tenant_id, upstream_key_id, order.order_id, **changed
             )
         if rental_id is not None:
             affected.setdefault(rental_id, order)
-            if row is not None and _later(row.expires_at, order.expires_at):
+            if row is not None and later(row.expires_at, order.expires_at):
                 prolonged.add(rental_id)
     gone = await _missed(connection, caller, upstream_key_id, known, untouchable) if orders.complete else ()
     await _refresh_changed(connection, caller, affected, prolonged)
@@ -140,7 +126,7 @@ async def _refresh_changed(
     """
     found = await repository.with_orders(connection, caller.tenant_id, list(listed))
     for rental, orders in found:
-        if _differences(rental, _rental_values(rental, orders, listed[rental.id])):
+        if differences(rental, rental_values(rental, orders, listed[rental.id])):
             first, moved = listed[rental.id], rental.id in prolonged
             await refresh_rental(connection, caller, rental.id, first, prolonged=moved)
 
@@ -164,137 +150,53 @@ async def refresh_rental(
     """
     rental = await repository.locked(connection, caller.tenant_id, rental_id)
     orders = await repository.orders_of(connection, caller.tenant_id, rental_id)
-    changed = _differences(rental, _rental_values(rental, orders, first))
+    changed = differences(rental, rental_values(rental, orders, first))
     if changed:
         await repository.store(connection, caller.tenant_id, rental_id, **changed)
-    for event_type in [event] if event else _events(rental, changed, prolonged=prolonged):
-        await repository.announce(connection, caller, event_type, rental_id)
+    for event_type in [event] if event else events_of(rental, changed, prolonged=prolonged):
+        await views.announce(connection, caller, event_type, rental_id)
 
 
-def _rental_values(rental: Row, orders: Sequence[Row], first: Order | None) -> dict[str, Any]:
-    listed = [order for order in orders if order.status == "listed"]
-    if not listed:
-        expired = any(order.status == "expired" for order in orders)
-        return {
-            "status": "expired" if expired else "deleted",
-            "number_state": NumberState.INACTIVE.value,
-            "has_new_sms": False,
-            "can_prolong": False,
-            "activate_after": None,
-            "expires_at": max((o.expires_at for o in orders if o.expires_at), default=rental.expires_at),
-            "services": _services(rental, orders),
-            "synced_at": utc_now(),
-        }
-    states = [order.number_state for order in listed]
-    busiest = next((s.value for s in (NumberState.ACTIVE, NumberState.ACTIVATING) if s in states), states[0])
-    values: dict[str, Any] = {
-        "status": "active",
-        "number_state": busiest,
-        "phone_number": next((o.phone_number for o in listed if o.phone_number), rental.phone_number),
-        "expires_at": min((o.expires_at for o in listed if o.expires_at), default=rental.expires_at),
-        "has_new_sms": any(order.has_new_sms for order in listed),
-        "services": _services(rental, listed),
+_KNOWN = f"""
+    select {columns(upstream_orders)} from upstream_orders
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and (status = 'listed' or upstream_order_id = any(%(order_ids)s))
+"""  # noqa: S608 - put together of our own words
+
+_CHANGED = """
+    select id from rentals
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and status in ('pending', 'active', 'review') and changed_at >= %(moment)s
+    union
+    select r.id from upstream_orders o join rentals r on r.tenant_id = o.tenant_id and r.id = o.rental_id
+    where o.tenant_id = %(tenant_id)s and o.upstream_key_id = %(upstream_key_id)s
+        and o.upstream_order_id = any(%(order_ids)s) and o.status <> 'listed' and r.changed_at >= %(moment)s
+"""
+"""The rentals that were changed since a moment, of those that live and those whose orders are back."""
+
+
+async def _known(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    upstream_key_id: UUID,
+    orders: Listing[Order],
+    moment: datetime,
+) -> tuple[dict[str, Any], set[UUID]]:
+    """The rows of all orders that are in the list or were in the one before, by their ids, and the rentals
+    that were changed since a moment.
+    """
+    given = {
+        "tenant_id": tenant_id,
+        "upstream_key_id": upstream_key_id,
+        "order_ids": [order.order_id for order in orders],
+        "moment": moment,
     }
-    if first is not None:
-        values |= _told(
-            can_prolong=first.can_prolong,
-            prolong_max=first.prolong_max,
-            prolong_until=first.prolong_until,
-            last_online_at=first.last_online_at,
-        )
-    return values
-
-
-def _services(rental: Row, orders: Sequence[Row]) -> list[dict[str, Any]]:
-    """A rental's services: those that it had, by the names that its orders know, and those of its orders."""
-    names = {order.service: order.service_name for order in orders if order.service}
-    names |= {further["code"]: further["name"] for order in orders for further in order.further_services}
-    codes = [service["code"] for service in rental.services]
-    return [{"code": s["code"], "name": names.get(s["code"]) or s["name"]} for s in rental.services] + [
-        {"code": code, "name": name} for code, name in names.items() if code not in codes
-    ]
-
-
-def _told(**values: Any) -> dict[str, Any]:
-    """Those of the values that the upstream tells readably; the others stay what they were."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _differences(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that a row doesn't have yet."""
-    return {key: value for key, value in values.items() if getattr(row, key) != value}
-
-
-def _events(rental: Row, changed: Mapping[str, Any], *, prolonged: bool) -> list[EventType]:
-    found: list[EventType] = []
-    match changed.get("status"):
-        case "expired":
-            return [EventType.RENTAL_EXPIRED]
-        case "deleted":
-            return [EventType.RENTAL_DELETED]
-        # With an operation open, that announces it when it settles.
-        case "active" if rental.status in ("expired", "deleted") and rental.pending_operation_id is None:
-            found.append(EventType.RENTAL_RESTORED)
-    if prolonged and "status" not in changed and _later(rental.expires_at, changed.get("expires_at")):
-        found.append(EventType.RENTAL_PROLONGED)
-    state = changed.get("number_state")
-    if state in _ARRIVALS:
-        found.append(_ARRIVALS[NumberState(state)])
-    elif state is not None and rental.number_state in (NumberState.ACTIVE, NumberState.ACTIVATING):
-        found.append(EventType.RENTAL_DEACTIVATED)
-    return found
-
-
-def _later(before: datetime | None, end: datetime | None) -> bool:
-    """Whether an end has moved on by more than what clocks differ by."""
-    return before is not None and end is not None and end - before > timedelta(hours=1)
-
-
-def _order_values(order: Order) -> dict[str, Any]:
-    further = [{"code": service.code, "name": service.name} for service in order.further_services]
-    return {"missed_looks": 0, "status": "listed"} | _told(
-        service=order.service,
-        service_name=order.service_name,
-        further_services=further or None,
-        phone_number=order.phone_number,
-        country=order.country,
-        number_state=order.state and order.state.value,
-        expires_at=order.expires_at,
-        end_outdated=None if order.expires_at is None else False,
-        has_new_sms=order.has_new_sms,
+    rows, changed = await run_together(
+        connection,
+        Query(_KNOWN, given, lambda answer: {row.upstream_order_id: row for row in answer.rows}),
+        Query(_CHANGED, given, lambda answer: {row.id for row in answer.rows}),
     )
-
-
-_KNOWN = Statement(
-    sa.select(upstream_orders).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        sa.or_(
-            upstream_orders.c.status == constant("listed"),
-            upstream_orders.c.upstream_order_id == sa.any_(sa.bindparam("listed", type_=ARRAY(sa.Text))),
-        ),
-    )
-)
-
-_CHANGED = Statement(
-    sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == sa.bindparam("tenant"),
-        rentals.c.upstream_key_id == sa.bindparam("account"),
-        rentals.c.status.in_([constant(status) for status in repository.LIVING]),
-        rentals.c.changed_at >= sa.bindparam("moment"),
-    )
-)
-
-
-def _known(tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]) -> Query[dict[str, Any]]:
-    """The rows of all orders that are in the list or were in the one before."""
-    known = {"tenant": tenant_id, "account": upstream_key_id, "listed": [order.order_id for order in orders]}
-    return Query(_KNOWN, known, lambda answer: {row.upstream_order_id: row for row in answer.rows})
-
-
-def _changed_since(tenant_id: UUID, upstream_key_id: UUID, moment: datetime) -> Query[set[UUID]]:
-    given = {"tenant": tenant_id, "account": upstream_key_id, "moment": moment}
-    return Query(_CHANGED, given, lambda answer: {row.id for row in answer.rows})
+    return rows, changed
 
 
 async def _awaiting(

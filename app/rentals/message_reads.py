@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import NOW, this_account
+from app.database import seconds as seconds_in
+from app.database.lease import until
+from app.database.pipeline import Query, records, run
 from app.rentals.models import upstream_orders
 
-_MESSAGES_READ = sa.text("""
+_MESSAGES_READ = """
     update upstream_orders o
     set messages_read_at = case when s.complete then s.read_at else o.messages_read_at end,
         messages_failed_at = case
@@ -24,13 +27,13 @@ _MESSAGES_READ = sa.text("""
     from (
         select tenant_id, upstream_key_id, upstream_order_id, complete,
             clock_timestamp() - make_interval(secs => seconds_ago) as read_at
-        from jsonb_to_recordset(:reads) as read (
+        from jsonb_to_recordset(%(reads)s) as read (
             tenant_id uuid, upstream_key_id uuid, upstream_order_id text, seconds_ago float8, complete boolean
         )
     ) s
     where o.tenant_id = s.tenant_id and o.upstream_key_id = s.upstream_key_id
         and o.upstream_order_id = s.upstream_order_id
-""").bindparams(sa.bindparam("reads", type_=JSONB))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,8 @@ class MessagesRead:
 
 async def note_messages_read(connection: AsyncConnection, reads: Iterable[MessagesRead]) -> None:
     """Note when the messages of orders were read last."""
-    rows = [
-        asdict(read) | {"tenant_id": str(read.tenant_id), "upstream_key_id": str(read.upstream_key_id)}
-        for read in reads
-    ]
-    if rows:
-        await connection.execute(_MESSAGES_READ, {"reads": rows})
+    if rows := list(reads):
+        await run(connection, Query(_MESSAGES_READ, {"reads": records(rows)}, lambda _: None))
 
 
 async def note_messages_failure(
@@ -61,11 +60,10 @@ async def note_messages_failure(
     await connection.execute(
         upstream_orders.update()
         .where(
-            upstream_orders.c.tenant_id == tenant_id,
-            upstream_orders.c.upstream_key_id == upstream_key_id,
+            *this_account(upstream_orders, tenant_id, upstream_key_id),
             upstream_orders.c.upstream_order_id == order_id,
         )
-        .values(messages_error=code, messages_failed_at=sa.func.clock_timestamp())
+        .values(messages_error=code, messages_failed_at=NOW)
     )
 
 
@@ -95,7 +93,7 @@ async def messages_state(connection: AsyncConnection, tenant_id: UUID, rental_id
     synced_at = sa.case((never_read, None), else_=sa.func.min(order.messages_read_at))
     tried_at = sa.func.greatest(order.messages_read_at, order.messages_failed_at)
     never_tried = sa.func.bool_or(tried_at.is_(None))
-    tried_ago = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(tried_at))
+    tried_ago = seconds_in(NOW - sa.func.min(tried_at))
     all_failed = sa.func.bool_and(order.messages_error.is_not(None))
     query = sa.select(
         synced_at,
@@ -113,7 +111,7 @@ async def want_messages(
     connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, seconds: float
 ) -> None:
     """Have a rental's messages read with each look for so long: somebody waits for one."""
-    until = sa.func.clock_timestamp() + timedelta(seconds=seconds)
+    wanted_until = until(seconds)
     await connection.execute(
         upstream_orders.update()
         .where(
@@ -121,5 +119,5 @@ async def want_messages(
             upstream_orders.c.rental_id == rental_id,
             upstream_orders.c.status == "listed",
         )
-        .values(wanted_until=sa.func.greatest(upstream_orders.c.wanted_until, until))
+        .values(wanted_until=sa.func.greatest(upstream_orders.c.wanted_until, wanted_until))
     )

@@ -1,146 +1,37 @@
-"""Reading and writing one tenant's rentals and the orders behind them."""
+"""The rows of one tenant's rentals and of the orders behind them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts.models import account_looks
-from app.audit.caller import Caller
+from app.database import NOW, columns, this_account
+from app.database.pipeline import Answer, Query, run, run_together
 from app.errors import OperationPending, RentalNotFound
-from app.events import repository as events
 from app.events.notifications import notify
-from app.events.types import EventType
-from app.queries import Answer, Query, Statement, run, run_together
-from app.rentals import schemas
 from app.rentals.models import rentals, upstream_orders
-from app.schemas import Money
 
 Row = sa.Row[*tuple[Any, ...]]
 
 LIVING = ("pending", "active", "review")
 """Statuses of rentals that the upstream may still change."""
 
-_PRESENT = (
-    sa.select(
-        sa.func.jsonb_agg(
-            aggregate_order_by(
-                sa.func.jsonb_build_object(
-                    "id",
-                    upstream_orders.c.upstream_order_id,
-                    *("service", upstream_orders.c.service),
-                    *("number_state", upstream_orders.c.number_state),
-                    *("expires_at", upstream_orders.c.expires_at),
-                ),
-                upstream_orders.c.first_seen_at,
-                upstream_orders.c.upstream_order_id,
-            )
-        )
-    )
-    .where(
-        upstream_orders.c.tenant_id == rentals.c.tenant_id,
-        upstream_orders.c.rental_id == rentals.c.id,
-        upstream_orders.c.status != "replaced",
-    )
-    .scalar_subquery()
-)
-"""A rental's present orders as callers read them, the first one first; null for none."""
+_PRESENT_ORDERS = f"""
+    select {columns(upstream_orders)} from upstream_orders
+    where tenant_id = %(tenant_id)s and rental_id = any(%(rental_ids)s) and status <> 'replaced'
+    order by first_seen_at, upstream_order_id
+"""  # noqa: S608 - put together of our own words
 
-_RENTAL = sa.select(rentals, account_looks.c.looked_at, _PRESENT.label("orders")).join(
-    account_looks,
-    sa.and_(
-        account_looks.c.tenant_id == rentals.c.tenant_id,
-        account_looks.c.upstream_key_id == rentals.c.upstream_key_id,
-    ),
-    isouter=True,
-)
-
-_ONE = Statement(
-    _RENTAL.where(rentals.c.tenant_id == sa.bindparam("tenant"), rentals.c.id == sa.bindparam("rental"))
-)
-
-_ROWS = Statement(
-    sa.select(rentals)
-    .where(
-        rentals.c.tenant_id == sa.bindparam("tenant"),
-        rentals.c.id == sa.any_(sa.bindparam("rentals", type_=ARRAY(sa.Uuid))),
-    )
-    .order_by(rentals.c.id)
-)
-
-_ORDERS = Statement(
-    sa.select(upstream_orders)
-    .where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.rental_id == sa.any_(sa.bindparam("rentals", type_=ARRAY(sa.Uuid))),
-        upstream_orders.c.status != "replaced",
-    )
-    .order_by(upstream_orders.c.first_seen_at, upstream_orders.c.upstream_order_id)
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RentalFilter:
-    """Which rentals to list; None means any."""
-
-    status: str | None = None
-    country: str | None = None
-    service: str | None = None
-    phone_number: str | None = None
-    upstream_order_id: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-
-async def get(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> schemas.Rental:
-    """One rental as callers read it.
-
-    Raises:
-        RentalNotFound: the tenant has no such rental.
-    """
-    query = Query(_ONE, {"tenant": tenant_id, "rental": rental_id}, lambda answer: answer.row)
-    row = await run(connection, query)
-    if row is None:
-        raise RentalNotFound
-    return _render(row)
-
-
-async def listed(
-    connection: AsyncConnection, tenant_id: UUID, wanted: RentalFilter, *, limit: int, before: UUID | None
-) -> list[schemas.Rental]:
-    """The tenant's rentals, newest first, older than the rental `before`."""
-    query = _RENTAL.where(rentals.c.tenant_id == tenant_id)
-    for column in ("status", "country", "phone_number"):
-        if (value := getattr(wanted, column)) is not None:
-            query = query.where(rentals.c[column] == value)
-    if wanted.service is not None:
-        query = query.where(rentals.c.services.contains([{"code": wanted.service}]))
-    if wanted.upstream_order_id is not None:
-        query = query.where(
-            rentals.c.id.in_(
-                sa.select(upstream_orders.c.rental_id).where(
-                    upstream_orders.c.tenant_id == tenant_id,
-                    upstream_orders.c.upstream_order_id == wanted.upstream_order_id,
-                )
-            )
-        )
-    if wanted.created_after is not None:
-        query = query.where(rentals.c.created_at >= wanted.created_after)
-    if wanted.created_before is not None:
-        query = query.where(rentals.c.created_at < wanted.created_before)
-    if before is not None:
-        query = query.where(rentals.c.id < before)
-    rows = await connection.execute(query.order_by(rentals.c.id.desc()).limit(limit))
-    return [_render(row) for row in rows]
+_RENTALS = f"""
+    select {columns(rentals)} from rentals where tenant_id = %(tenant_id)s and id = any(%(rental_ids)s)
+    order by id
+"""  # noqa: S608 - put together of our own words
 
 
 async def upstream_key_of(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) -> UUID:
@@ -173,7 +64,7 @@ async def locked(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID) 
 
 async def update(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
     """Change a rental's row after a call that changed the rental: lists asked for before are outdated."""
-    await store(connection, tenant_id, rental_id, changed_at=sa.func.clock_timestamp(), **values)
+    await store(connection, tenant_id, rental_id, changed_at=NOW, **values)
 
 
 async def store(connection: AsyncConnection, tenant_id: UUID, rental_id: UUID, **values: Any) -> None:
@@ -219,23 +110,10 @@ async def order_ids_of_number(
 ) -> list[str]:
     """All orders of an account that were ever seen with a number."""
     query = sa.select(upstream_orders.c.upstream_order_id).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.phone_number == phone_number,
     )
     return sorted(await connection.scalars(query))
-
-
-async def changed_since(
-    connection: AsyncConnection, tenant_id: UUID, ids: Collection[UUID], moment: datetime
-) -> set[UUID]:
-    """Which of these rentals were changed since a moment."""
-    if not ids:
-        return set()
-    query = sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == tenant_id, rentals.c.id.in_(ids), rentals.c.changed_at >= moment
-    )
-    return set(await connection.scalars(query))
 
 
 async def living_rental(
@@ -254,8 +132,7 @@ async def living_rental(
     if phone_number is None:
         return None
     query = sa.select(rentals.c.id).where(
-        rentals.c.tenant_id == tenant_id,
-        rentals.c.upstream_key_id == upstream_key_id,
+        *this_account(rentals, tenant_id, upstream_key_id),
         rentals.c.phone_number == phone_number,
         rentals.c.status == "active",
     )
@@ -275,8 +152,7 @@ async def is_closed(
 ) -> bool:
     """Whether an order is closed, or so many looks in a row did not show it."""
     query = sa.select(upstream_orders.c.status, upstream_orders.c.missed_looks).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.upstream_order_id == order_id,
     )
     row = (await connection.execute(query)).one_or_none()
@@ -289,9 +165,9 @@ async def with_orders(
     """These rentals' rows in the order of their making, each with the rows of its orders."""
     if not ids:
         return []
-    given = {"tenant": tenant_id, "rentals": list(ids)}
+    given = {"tenant_id": tenant_id, "rental_ids": list(ids)}
     rows, orders = await run_together(
-        connection, Query(_ROWS, given, lambda answer: answer.rows), _orders_by_rental(tenant_id, ids)
+        connection, Query(_RENTALS, given, lambda answer: answer.rows), _orders_by_rental(tenant_id, ids)
     )
     return [(row, orders[row.id]) for row in rows]
 
@@ -301,8 +177,7 @@ async def still_missed(
 ) -> set[str]:
     """Which of these orders so many looks in a row did not show."""
     query = sa.select(upstream_orders.c.upstream_order_id).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.upstream_order_id.in_(order_ids),
         upstream_orders.c.status == "listed",
         upstream_orders.c.missed_looks >= looks,
@@ -315,8 +190,7 @@ async def unclaimed(
 ) -> Sequence[Row]:
     """The rows of those of these orders that no rental has."""
     query = sa.select(upstream_orders).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.upstream_order_id.in_(order_ids),
         upstream_orders.c.rental_id.is_(None),
     )
@@ -327,24 +201,19 @@ _NOT_SHOWN = {"missed_looks"}
 """Columns of an order that no answer shows, and that change with many a look."""
 
 
-@cache
-def _save_order(names: tuple[str, ...]) -> Statement:
-    """The statement that inserts an order's row or changes these columns of it, and gives its rental."""
-    statement = insert(upstream_orders)
-    changed = {name: statement.excluded[name] for name in names}
-    key = [column.name for column in upstream_orders.primary_key]
-    return Statement(
-        statement.on_conflict_do_update(constraint=upstream_orders.primary_key, set_=changed).returning(
-            upstream_orders.c.rental_id
-        ),
-        columns=(*key, *names),
-    )
-
-
 def saving_order(tenant_id: UUID, upstream_key_id: UUID, order_id: str, **values: Any) -> Query[UUID | None]:
     """Insert or change an order's row; gives the rental that it belongs to, of which there is news then."""
     order = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id, "upstream_order_id": order_id}
-    return Query(_save_order(tuple(values)), order | values, lambda answer: answer.row.rental_id)
+    if "further_services" in values:
+        order["further_services"] = Jsonb(values["further_services"])
+    given = values | order
+    sql = f"""
+        insert into upstream_orders ({", ".join(given)}) values ({", ".join(f"%({name})s" for name in given)})
+        on conflict (tenant_id, upstream_key_id, upstream_order_id)
+        do update set {", ".join(f"{name} = excluded.{name}" for name in values)}
+        returning rental_id
+    """  # noqa: S608 - put together of the names of columns
+    return Query(sql, given, lambda answer: answer.row.rental_id)
 
 
 async def save_order(
@@ -366,15 +235,6 @@ async def outdate_ends(connection: AsyncConnection, tenant_id: UUID, rental_id: 
     notify(connection, rental_id)
 
 
-async def announce(
-    connection: AsyncConnection, caller: Caller, event_type: EventType, rental_id: UUID
-) -> schemas.Rental:
-    """Write an event about a rental, which it shows as it is now; returns that."""
-    rental = await get(connection, caller.tenant_id, rental_id)
-    events.emit(connection, caller, event_type, rental.model_dump(mode="json"), rental_id=rental_id)
-    return rental
-
-
 def _orders_by_rental(tenant_id: UUID, rental_ids: Sequence[UUID]) -> Query[dict[UUID, list[Any]]]:
     def by_rental(answer: Answer) -> dict[UUID, list[Any]]:
         found: dict[UUID, list[Any]] = defaultdict(list)
@@ -382,41 +242,7 @@ def _orders_by_rental(tenant_id: UUID, rental_ids: Sequence[UUID]) -> Query[dict
             found[order.rental_id].append(order)
         return found
 
-    return Query(_ORDERS, {"tenant": tenant_id, "rentals": list(rental_ids)}, by_rental)
-
-
-def _render(row: Any) -> schemas.Rental:
-    # While a rental lives, whatever its account was last seen with is true of it as well.
-    seen = [at for at in (row.synced_at, row.looked_at if row.status in LIVING else None) if at]
-    orders = [schemas.UpstreamOrder(**order) for order in row.orders or ()]
-    return schemas.Rental(
-        id=row.id,
-        status=row.status,
-        number_state=row.number_state,
-        phone_number=row.phone_number,
-        country=row.country,
-        services=[schemas.RentedService(**service) for service in row.services],
-        period=None
-        if row.period_unit is None
-        else schemas.PeriodOut(unit=row.period_unit, count=row.period_count),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        prolongation=schemas.Prolongation(
-            available=row.can_prolong, max_days=row.prolong_max, until=row.prolong_until
-        ),
-        last_online_at=row.last_online_at,
-        has_new_sms=row.has_new_sms,
-        restorable=row.restorable,
-        price=Money.of(row.price),
-        source=row.source,
-        upstream_orders=orders,
-        upstream_order_id=orders[0].id if orders else None,
-        upstream_key_id=row.upstream_key_id,
-        pending_operation=row.pending_operation_id,
-        auto_prolong=row.auto_prolong,
-        metadata=row.metadata,
-        synced_at=max(seen) if seen else None,
-    )
+    return Query(_PRESENT_ORDERS, {"tenant_id": tenant_id, "rental_ids": list(rental_ids)}, by_rental)
 
 
 async def existing(connection: AsyncConnection, tenant_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
@@ -431,8 +257,7 @@ async def count_living(connection: AsyncConnection, tenant_id: UUID, upstream_ke
         sa.select(sa.func.count())
         .select_from(rentals)
         .where(
-            rentals.c.tenant_id == tenant_id,
-            rentals.c.upstream_key_id == upstream_key_id,
+            *this_account(rentals, tenant_id, upstream_key_id),
             rentals.c.status.in_(LIVING),
         )
     )
@@ -442,8 +267,7 @@ async def count_living(connection: AsyncConnection, tenant_id: UUID, upstream_ke
 async def listed_order_ids(connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID) -> set[str]:
     """The orders that an account showed when it was last looked at."""
     query = sa.select(upstream_orders.c.upstream_order_id).where(
-        upstream_orders.c.tenant_id == tenant_id,
-        upstream_orders.c.upstream_key_id == upstream_key_id,
+        *this_account(upstream_orders, tenant_id, upstream_key_id),
         upstream_orders.c.status == "listed",
         upstream_orders.c.missed_looks == 0,
     )

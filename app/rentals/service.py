@@ -11,7 +11,7 @@ from app.audit import repository as audit
 from app.audit.caller import Caller
 from app.database import Access, Database
 from app.errors import RentalNotActive
-from app.rentals import repository, schemas
+from app.rentals import repository, schemas, views
 from app.rentals.auto_prolong import Plan
 
 
@@ -50,7 +50,7 @@ class Rentals:
             RentalNotFound: the tenant has no such rental.
         """
         async with self._database.transaction(Access.tenant(caller.tenant_id)) as connection:
-            return await repository.get(connection, caller.tenant_id, rental_id)
+            return await views.get(connection, caller.tenant_id, rental_id)
 
     async def describe(self, caller: Caller, rental_id: UUID, change: Change) -> schemas.Rental:
         """Change what is noted on a rental.
@@ -75,4 +75,4 @@ class Rentals:
                 audit.record(
                     connection, caller, "rental.update", target=rental_id, details={"changed": sorted(noted)}
                 )
-            return await repository.get(connection, caller.tenant_id, rental_id)
+            return await views.get(connection, caller.tenant_id, rental_id)

@@ -7,17 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException
 
-from app.sandbox.bodies import (
-    AccountBody,
-    HabitsBody,
-    OrderBody,
-    OrderChange,
-    PriceBody,
-    ShapeBody,
-    SmsBody,
-    StockBody,
-    TimeBody,
-)
+from app.sandbox import bodies
 from app.sandbox.faults import Fault
 from app.sandbox.forms.variations import EVERY_VARIATION
 from app.sandbox.options import Habits
@@ -30,9 +20,15 @@ from app.sandbox.world import Account, Arrived, Order
 def control_router(sandbox: Sandbox) -> APIRouter:
     """The routes under `/control`."""
     router = APIRouter(prefix="/control", tags=["control"])
+    _add_accounts_and_orders(router, sandbox)
+    _add_settings(router, sandbox)
+    _add_faults_and_records(router, sandbox)
+    return router
 
+
+def _add_accounts_and_orders(router: APIRouter, sandbox: Sandbox) -> None:
     @router.post("/accounts", status_code=201)
-    async def set_account(body: AccountBody) -> dict[str, Any]:
+    async def set_account(body: bodies.AccountBody) -> dict[str, Any]:
         account = sandbox.world.accounts.setdefault(body.api_key, Account(body.api_key, body.balance))
         account.balance = body.balance
         return _shown_account(account)
@@ -53,7 +49,7 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return living + [_shown_order(order, "archived") for order in sandbox.world.archive.values()]
 
     @router.post("/orders", status_code=201)
-    async def make_order(body: OrderBody) -> dict[str, Any]:
+    async def make_order(body: bodies.OrderBody) -> dict[str, Any]:
         _check(body.country, body.service)
         account = sandbox.world.accounts.get(body.api_key)
         if account is None:
@@ -63,7 +59,7 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return _shown_order(sandbox.world.new_order(account, number, body.service, body.days), "living")
 
     @router.patch("/orders/{order_id}")
-    async def change_order(order_id: int, body: OrderChange) -> dict[str, Any]:
+    async def change_order(order_id: int, body: bodies.OrderChange) -> dict[str, Any]:
         order = _order(sandbox, order_id)
         order.restore_error = body.restore_error
         if body.vanished:
@@ -72,54 +68,51 @@ def control_router(sandbox: Sandbox) -> APIRouter:
         return _shown_order(order, "vanished" if body.vanished else "kept")
 
     @router.post("/sms", status_code=201)
-    async def send_sms(body: SmsBody) -> dict[str, Any]:
+    async def send_sms(body: bodies.SmsBody) -> dict[str, Any]:
         order = _order(sandbox, body.order_id)
         service = body.service or order.service
+        sender: str | None
         sender, text = sample(service, sandbox.world.chance)
-        message = Arrived(
-            service,
-            body.sender if body.text is not None else sender,
-            body.text if body.text is not None else text,
-            body.received_at if body.received_at is not None else time.time(),
-            body.dated,
-        )
+        if body.text is not None:
+            sender, text = body.sender, body.text
+        at = time.time() if body.received_at is None else body.received_at
+        message = Arrived(service, sender, text, at, body.dated)
         order.number.messages.append(message)
         return {"sender": message.sender, "text": message.text, "service": service}
 
+
+def _add_settings(router: APIRouter, sandbox: Sandbox) -> None:
     @router.post("/time")
-    async def pass_time(body: TimeBody) -> dict[str, Any]:
+    async def pass_time(body: bodies.TimeBody) -> dict[str, Any]:
         sandbox.world.age(body.seconds)
         return {"passed": body.seconds}
 
     @router.put("/stock")
-    async def set_stock(body: StockBody) -> StockBody:
+    async def set_stock(body: bodies.StockBody) -> bodies.StockBody:
         _check(body.country, body.service)
         sandbox.world.stock[body.country, body.service] = body.count
         return body
 
     @router.put("/price")
-    async def set_price(body: PriceBody) -> PriceBody:
+    async def set_price(body: bodies.PriceBody) -> bodies.PriceBody:
         _check(body.country, body.service)
         sandbox.world.prices[body.country, body.service] = body.price_day
         return body
 
     @router.put("/shape")
-    async def set_shape(body: ShapeBody) -> ShapeBody:
+    async def set_shape(body: bodies.ShapeBody) -> bodies.ShapeBody:
         sandbox.shape = body.shape
         sandbox.variations = EVERY_VARIATION if body.variations is None else body.variations
         return body
 
     @router.put("/habits")
-    async def set_habits(body: HabitsBody) -> HabitsBody:
+    async def set_habits(body: bodies.HabitsBody) -> bodies.HabitsBody:
         sandbox.habits = Habits(**body.model_dump())
         return body
 
     @router.post("/reset", status_code=204)
     async def reset() -> None:
         sandbox.reset()
-
-    _add_faults_and_records(router, sandbox)
-    return router
 
 
 def _add_faults_and_records(router: APIRouter, sandbox: Sandbox) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -110,6 +109,11 @@ class World:
         for api_key, balance in self.options.accounts.items():
             self.accounts[api_key] = Account(api_key, balance)
 
+    @property
+    def orders(self) -> list[Order]:
+        """All orders, the living ones first."""
+        return [*self.living.values(), *self.archive.values()]
+
     def price_of_day(self, country: str, service: str, days: int) -> Decimal:
         """The price of one day when so many are bought."""
         listed = self.prices.get((country, service)) or list_price(COUNTRIES[country], service)
@@ -130,7 +134,7 @@ class World:
 
     def new_number(self, country: SoldCountry, operator: str = "") -> Number:
         """A number that nobody has yet."""
-        taken = {order.number.national for order in (*self.living.values(), *self.archive.values())}
+        taken = {order.number.national for order in self.orders}
         while (national := new_number(country, self.chance)) in taken:
             pass
         return Number(national, country, operator)
@@ -172,22 +176,15 @@ class World:
 
     def age(self, seconds: float) -> None:
         """Let time pass, by moving everything that has a time into the past: clocks elsewhere go on."""
-        for number in self._numbers():
+        for number in {id(order.number): order.number for order in self.orders}.values():
             if number.active_from is not None:
                 number.active_from -= seconds
                 number.active_until -= seconds
             for message in (*number.messages, *number.coming):
                 message.at -= seconds
-        for order in (*self.living.values(), *self.archive.values()):
+        for order in self.orders:
             order.begin -= seconds
             order.until -= seconds
             if order.closed is not None:
                 order.closed -= seconds
         self.settle()
-
-    def _numbers(self) -> Iterator[Number]:
-        known: set[int] = set()
-        for order in (*self.living.values(), *self.archive.values()):
-            if id(order.number) not in known:
-                known.add(id(order.number))
-                yield order.number

@@ -19,7 +19,7 @@ from app.kinds.registry import kind_of
 from app.operations import ledger
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.rentals import repository
+from app.rentals import views
 from app.rentals.schemas import Rental
 from app.upstream.wire import PurchasedOrder
 from app.vault.models import upstream_keys
@@ -101,7 +101,7 @@ async def not_made(
     why = error or operation.not_made
     settled = await _settle(connection, operation, State.REVIEW, error=why)
     if settled is not None:
-        await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
+        await views.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 
 
@@ -133,7 +133,7 @@ async def to_review(
     settled = await _settle(connection, operation, State.REVIEW, candidates=candidates)
     if settled is not None:
         await kind_of(settled).in_review(connection, settled)
-        await repository.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
+        await views.announce(connection, settled.caller, EventType.RENTAL_REVIEW, settled.rental_id)
     return settled
 
 
@@ -152,7 +152,7 @@ async def failed(
 
 async def shown(connection: AsyncConnection, operation: Operation) -> Rental:
     """The rental of an operation, as its caller is shown it."""
-    return await repository.get(connection, operation.tenant_id, operation.rental_id)
+    return await views.get(connection, operation.tenant_id, operation.rental_id)
 
 
 async def left_open(connection: AsyncConnection, operation: Operation) -> None:

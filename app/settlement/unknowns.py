@@ -13,32 +13,27 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.caller import background
+from app.database.pipeline import Query, run
 from app.kinds.kind import Stranger
 from app.kinds.registry import SPENDING, kind_of
 from app.operations import ledger, lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import Query, Statement, constant, run
 from app.rentals import importing, repository
 from app.rentals.intake import LOOKS_TO_CLOSE
-from app.rentals.models import upstream_orders
 from app.settlement import outcomes
 from app.settlement.matching import fitting, shows_effect
 from app.upstream.rows import Listing
 from app.upstream.wire import Order, PurchasedOrder
 
-_NOBODYS = Statement(
-    sa.select(upstream_orders.c.upstream_order_id, upstream_orders.c.first_seen_at).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        upstream_orders.c.rental_id.is_(None),
-        upstream_orders.c.status == constant("listed"),
-    )
-)
+_NOBODYS = """
+    select upstream_order_id, first_seen_at from upstream_orders
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s
+        and rental_id is null and status = 'listed'
+"""
 
 LONGEST_GAP, GAP_OF_INTERVALS = 120.0, 2.0
 """Seconds between two looks, and intervals between them, that still count as time in which the list could be
@@ -73,42 +68,39 @@ async def settle_from_list(
     for operation in await lookup.of_account(
         connection, tenant_id, upstream_key_id, State.SENT, State.UNKNOWN
     ):
-        under_way = operation.state is State.SENT
-        if under_way or operation.sent_at is None or operation.sent_at >= looked_from:
+        possible = fitting(operation, listed, strangers)
+        fits = [order for orders in possible for order in orders]
+        if operation.state is State.SENT or operation.sent_at is None or operation.sent_at >= looked_from:
             # Its answer is still to come, or the list may be older than the call. What it may have made is
             # nobody else's meanwhile.
-            strangers = _without(strangers, [o for os in fitting(operation, listed, strangers) for o in os])
-            continue
-        possible = fitting(operation, listed, strangers)
-        if kind_of(operation).by_absence and operation.order.id not in listed:
-            if not orders.complete:
-                continue
-            # Gone from one list is not gone yet: as with any order, several have to agree.
-            closed = await repository.is_closed(
-                connection, tenant_id, upstream_key_id, operation.order.id, LOOKS_TO_CLOSE
-            )
-            if closed:
-                settled.append(await outcomes.made(connection, operation, ()))
+            strangers = _without(strangers, fits)
+        elif kind_of(operation).by_absence and operation.order.id not in listed:
+            if orders.complete:
+                settled.append(await _gone(connection, operation))
         elif len(possible) == 1:
-            settled.append(await outcomes.made(connection, operation, _bought(possible[0])))
-            strangers = _without(strangers, possible[0])
+            settled.append(await outcomes.made(connection, operation, _bought(fits)))
+            strangers = _without(strangers, fits)
         elif possible:
-            fits = [order for orders in possible for order in orders]
             await outcomes.to_review(connection, operation, [_candidate(order) for order in fits])
             strangers = _without(strangers, fits)
         elif orders.complete and shows_effect(operation, listed, strangers):
+            gap = max(LONGEST_GAP, GAP_OF_INTERVALS * interval)
             settled.append(
-                await _absent(
-                    connection,
-                    operation,
-                    looked_from,
-                    reconcile_seconds,
-                    longest_gap=max(LONGEST_GAP, GAP_OF_INTERVALS * interval),
-                )
+                await _absent(connection, operation, looked_from, reconcile_seconds, longest_gap=gap)
             )
     settled += await _join_late_orders(connection, tenant_id, upstream_key_id, listed, strangers)
     await _import_strangers(connection, tenant_id, upstream_key_id, listed)
     return [operation for operation in settled if operation is not None]
+
+
+async def _gone(connection: AsyncConnection, operation: Operation) -> Operation | None:
+    """Settle what the absence of its order proves. Gone from one list is not gone yet: as with any order,
+    several have to agree.
+    """
+    closed = await repository.is_closed(
+        connection, operation.tenant_id, operation.upstream_key_id, operation.order.id, LOOKS_TO_CLOSE
+    )
+    return await outcomes.made(connection, operation, ()) if closed else None
 
 
 async def _join_late_orders(
@@ -169,7 +161,7 @@ def _without(strangers: Sequence[Stranger], orders: Sequence[Order]) -> list[Str
 async def _strangers(
     connection: AsyncConnection, tenant_id: UUID, upstream_key_id: UUID, orders: Sequence[Order]
 ) -> list[Stranger]:
-    given = {"tenant": tenant_id, "account": upstream_key_id}
+    given = {"tenant_id": tenant_id, "upstream_key_id": upstream_key_id}
     seen = await run(connection, Query(_NOBODYS, given, lambda answer: dict(answer.rows)))
     return [Stranger(order, seen[order.order_id]) for order in orders if order.order_id in seen]
 

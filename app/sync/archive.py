@@ -95,17 +95,14 @@ class Archive:
         if place is None:
             return True
         walk.complete &= not place.incomplete
-        skip = place.skip
+        starts = [place.skip]
         if place.was_read_whole and place.skip < place.rows:
             # The order of the pages is not documented: news may be at either end.
-            walk.go_on_at(skip)
-            if not await self._import_from(account, ask, keep_on, walk, place, until_known=True):
+            starts.append(place.rows)
+        for start in starts:
+            walk.go_on_at(start)
+            if not await self._import_from(account, ask, keep_on, walk, place):
                 return False
-            skip = place.rows
-        walk.go_on_at(skip)
-        until_known = place.was_read_whole
-        if not await self._import_from(account, ask, keep_on, walk, place, until_known=until_known):
-            return False
         async with self._database.transaction(tenant) as connection:
             return await schedule.note_archive_read(
                 connection,
@@ -124,14 +121,10 @@ class Archive:
         keep_on: Callable[[], Awaitable[bool]],
         walk: Walk,
         place: schedule.ArchivePlace,
-        *,
-        until_known: bool,
     ) -> bool:
         """Import the archive from where a walk stands; False if the look had to end first, or if the archive
-        was asked for anew meanwhile.
-
-        Args:
-            until_known: end at the first page of which everything is known.
+        was asked for anew meanwhile. One that was read whole lately is read up to the first page of which
+        everything is known.
         """
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         async for page in pages(ask, walk):
@@ -143,7 +136,7 @@ class Archive:
                     connection, tenant_id, key_id, place, skip=walk.skip, complete=walk.complete
                 ):
                     return False
-            if until_known and page.complete and not found.imported:
+            if place.was_read_whole and page.complete and not found.imported:
                 break
             if not await keep_on():
                 return False

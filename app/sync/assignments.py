@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from app.accounts import leases, refresh_requests
-from app.accounts.leases import Standing
+from app.accounts.leases import PollStatus
 from app.accounts.refresh_requests import RefreshRequest
 from app.database import Access, Database, new_id
 from app.errors import RentgateError
@@ -98,12 +98,12 @@ class AssignedAccount:
         self.leaving = True
         self.changed.set()
 
-    def standing(self) -> Standing:
+    def status(self) -> PollStatus:
         """How the account stands, for others to see."""
         now = time.monotonic()
         seen_at, account = self.watch.seen_at, self.watch.account
         seen_ago = None if seen_at is None else now - seen_at
-        return Standing(account.tenant_id, account.upstream_key_id, seen_ago, max(0.0, self.next_at - now))
+        return PollStatus(account.tenant_id, account.upstream_key_id, seen_ago, max(0.0, self.next_at - now))
 
 
 class Requests:
@@ -141,7 +141,7 @@ class Requests:
             watch, holder = self._assigned.watch, self._lease.holder
             reads = watch.unwritten_reads()
             async with self._database.transaction(Access.tenant(watch.account.tenant_id)) as connection:
-                await leases.note(connection, holder, [self._assigned.standing()])
+                await leases.note(connection, holder, [self._assigned.status()])
                 await message_reads.note_messages_read(connection, reads)
                 await refresh_requests.answer(connection, watch.account.tenant_id, answers)
             watch.read_lately -= {read.upstream_order_id for read in reads}

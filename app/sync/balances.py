@@ -122,7 +122,7 @@ class BalanceReader:
     async def _read(self, due: Due) -> None:
         account = WatchedAccount(due.tenant_id, due.upstream_key_id)
         await self._pace.wait_for_balance(due.upstream_key_id)
-        await self._calls.make_ready(due.tenant_id, due.upstream_key_id)
+        await self._calls.keys.make_ready(due.tenant_id, due.upstream_key_id)
         async with self._database.transaction(Access.tenant(due.tenant_id)) as connection:
             renewed = await balance_schedule.renew(connection, due, self._claim_seconds)
             if renewed is None:

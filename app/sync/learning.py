@@ -5,69 +5,50 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import health_records
 from app.accounts.health import Health, Observation
-from app.accounts.models import account_looks
 from app.audit.caller import background
 from app.database import Access, Database
+from app.database.pipeline import Query, run_together
 from app.errors import RentgateError
 from app.operations import lookup
 from app.operations.states import State
-from app.queries import Query, Statement, constant, run_together
-from app.rentals import repository
-from app.rentals.models import rentals, upstream_orders
 from app.sync.watch import Reading, Watch
-from app.upstream.wire import NumberState
 from app.values import utc_now
 
 log = structlog.get_logger(__name__)
 
-_NOW = sa.func.clock_timestamp()
-
-_NEED = Statement(
-    sa.select(
-        sa.exists()
-        .where(
-            rentals.c.tenant_id == account_looks.c.tenant_id,
-            rentals.c.upstream_key_id == account_looks.c.upstream_key_id,
-            rentals.c.status.in_([constant(status) for status in repository.LIVING]),
-            rentals.c.number_state.in_([constant(NumberState.ACTIVATING), constant(NumberState.ACTIVE)]),
-        )
-        .label("is_running"),
-        sa.func.coalesce(account_looks.c.wanted_until > _NOW, sa.false()).label("is_wanted"),
-        (account_looks.c.archive_due_at <= _NOW).label("archive_is_due"),
-    ).where(
-        account_looks.c.tenant_id == sa.bindparam("tenant"),
-        account_looks.c.upstream_key_id == sa.bindparam("account"),
-    )
-)
+_NEED = """
+    select exists (
+            select from rentals r
+            where r.tenant_id = l.tenant_id and r.upstream_key_id = l.upstream_key_id
+                and r.status in ('pending', 'active', 'review')
+                and r.number_state in ('activating', 'active')
+        ) as is_running,
+        coalesce(l.wanted_until > clock_timestamp(), false) as is_wanted,
+        l.archive_due_at <= clock_timestamp() as archive_is_due
+    from account_looks l
+    where l.tenant_id = %(tenant_id)s and l.upstream_key_id = %(upstream_key_id)s
+"""
 """What an account needs: numbers that may receive, somebody who waits, its archive read."""
 
-_LISTED = Statement(
-    sa.select(
-        upstream_orders.c.upstream_order_id,
-        upstream_orders.c.rental_id,
-        upstream_orders.c.number_state,
-        upstream_orders.c.has_new_sms,
-        sa.func.extract("epoch", _NOW - upstream_orders.c.messages_read_at).cast(sa.Double).label("read_ago"),
-        sa.func.extract("epoch", upstream_orders.c.wanted_until - _NOW).cast(sa.Double).label("wanted_for"),
-        upstream_orders.c.messages_error.is_not(None).label("failed"),
-    ).where(
-        upstream_orders.c.tenant_id == sa.bindparam("tenant"),
-        upstream_orders.c.upstream_key_id == sa.bindparam("account"),
-        upstream_orders.c.status == constant("listed"),
-    )
-)
+_LISTED = """
+    select upstream_order_id, rental_id, number_state, has_new_sms,
+        extract(epoch from clock_timestamp() - messages_read_at)::float8 as read_ago,
+        extract(epoch from wanted_until - clock_timestamp())::float8 as wanted_for,
+        messages_error is not null as failed
+    from upstream_orders
+    where tenant_id = %(tenant_id)s and upstream_key_id = %(upstream_key_id)s and status = 'listed'
+"""
 
 
 async def learn(connection: AsyncConnection, watch: Watch) -> None:
     """Bring what is remembered of an account up to date."""
     tenant_id, key_id = watch.account.tenant_id, watch.account.upstream_key_id
-    given = {"tenant": tenant_id, "account": key_id}
+    given = {"tenant_id": tenant_id, "upstream_key_id": key_id}
     need, unknown, rows, health = await run_together(
         connection,
         Query(_NEED, given, lambda answer: answer.row),

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
-import sqlalchemy as sa
 import structlog
 
 from app.accounts import schedule
@@ -17,6 +16,7 @@ from app.accounts.health import LIST
 from app.accounts.pace import NotYet
 from app.audit.caller import Caller, background
 from app.database import Access, Database
+from app.database.pipeline import Query, run_together
 from app.errors import (
     RentgateError,
     UpstreamBadResponse,
@@ -25,7 +25,6 @@ from app.errors import (
 from app.operations import lookup
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import Query, Statement, run_together
 from app.rentals import intake, message_reads
 from app.settlement.unknowns import settle_from_list
 from app.sync.assignments import Lease, Requests
@@ -51,7 +50,7 @@ UNREADABLE = (UpstreamBadResponse, UpstreamRefusedError)
 
 log = structlog.get_logger(__name__)
 
-_CLOCK = Statement(sa.select(sa.func.clock_timestamp().label("now")))
+_CLOCK = "select clock_timestamp() as now"
 
 
 class Lost(Exception):
@@ -235,7 +234,7 @@ class Looker:
         """Learn from the database what waits for this look; returns its time."""
         account = watch.account
         if not for_caller:
-            await self._calls.make_ready(account.tenant_id, account.upstream_key_id)
+            await self._calls.keys.make_ready(account.tenant_id, account.upstream_key_id)
         tenant_id, key_id = account.tenant_id, account.upstream_key_id
         async with self._database.transaction(Access.tenant(tenant_id)) as connection:
             now, unknown = await run_together(
@@ -267,7 +266,7 @@ class Looker:
                 interval=self.intervals.busy,
             )
             if watch.failures:
-                await self._calls.accept(connection, account)
+                await self._calls.keys.accept(connection, background(tenant_id), key_id)
                 await schedule.note_failures(
                     connection, tenant_id, key_id, lease.holder, failures=0, error_code=None
                 )

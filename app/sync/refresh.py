@@ -13,7 +13,7 @@ from app.audit.caller import Caller
 from app.database import Access, Database, new_id
 from app.errors import UpstreamBusy, UpstreamUnavailable, catalogue
 from app.events.notifications import Notifications, Subscription
-from app.rentals import message_reads, repository
+from app.rentals import message_reads, views
 from app.telemetry import traces
 
 MARGIN_SECONDS = 5.0
@@ -62,7 +62,7 @@ class Refresher:
         request = RefreshRequest(new_id(), rental_id, caller, traces.headers().get("traceparent"))
         with self._notifications.subscription(request.id) as news:
             async with self._database.transaction(tenant) as connection:
-                rental = await repository.get(connection, caller.tenant_id, rental_id)
+                rental = await views.get(connection, caller.tenant_id, rental_id)
                 if await self._is_fresh(connection, caller.tenant_id, rental.upstream_key_id, rental_id):
                     return False
                 await refresh_requests.ask(connection, request, rental.upstream_key_id, self._longest)

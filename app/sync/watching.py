@@ -96,15 +96,15 @@ class Watching:
                 await self._news.wait()
 
     async def _beat(self) -> None:
-        """Say that this worker lives, bury who doesn't, and give up what others should have."""
+        """Renew this worker's lease, reap others whose lease has ended, give up what exceeds its share."""
         if self._registered and not self._lease.holds:
             self._lose()
         asked_at = time.monotonic()
         async with self._database.transaction(WORKER) as connection:
-            say = leases.live_on if self._registered else leases.live
+            say = leases.heartbeat if self._registered else leases.register
             clock = await say(connection, self._lease.holder, LEASE_SECONDS)
             if clock is not None:
-                await leases.bury(connection)
+                await leases.reap(connection)
                 share = await leases.fair_share(connection)
         if clock is None:
             self._lose()
@@ -119,13 +119,13 @@ class Watching:
         """Hear what is told of accounts, and take those that nobody has."""
         self._news.clear()
         async with self._database.transaction(WORKER) as connection:
-            told = await leases.told(connection, self._lease.holder)
+            notices = await leases.notices(connection, self._lease.holder)
             if len(self._held) >= share:
                 share = await leases.fair_share(connection)  # there may be new accounts since
             room = min(TAKEN_AT_ONCE, share - len(self._held)) if self._lease.holds else 0
             taken = await leases.take(connection, self._lease.holder, room) if room > 0 else []
         now = time.monotonic()
-        for one in told:
+        for one in notices:
             if (held := self._held.get(one.upstream_key_id)) is None:
                 continue
             held.requested |= one.requested
@@ -151,8 +151,8 @@ class Watching:
         try:
             async with self._database.transaction(WORKER) as connection:
                 await leases.be_brief(connection)  # the heart beats in the same loop
-                await leases.note(connection, self._lease.holder, [held.standing() for held in seen])
-                await leases.free_strays(connection, self._lease.holder, self._held)
+                await leases.note(connection, self._lease.holder, [held.status() for held in seen])
+                await leases.release_orphans(connection, self._lease.holder, self._held)
                 await audit.count_background_calls(connection, uses)
                 await message_reads.note_messages_read(connection, reads)
         except BaseException:
@@ -189,7 +189,7 @@ class Watching:
             await asyncio.wait(self._tasks)
         if self._registered:
             async with self._database.transaction(WORKER) as connection:
-                await leases.bury(connection, self._lease.holder)
+                await leases.reap(connection, self._lease.holder)
 
     def _hear(self, topic: UUID | None) -> None:
         """There is news of a tenant, a rental or an account, or with None perhaps of any."""
@@ -279,7 +279,7 @@ class Watching:
         reads = held.watch.unwritten_reads()
         try:
             async with self._returns, self._database.transaction(Access.tenant(account.tenant_id)) as c:
-                await leases.give_back(c, lease.holder, [held.standing()])
+                await leases.note(c, lease.holder, [held.status()], given_back=True)
                 await message_reads.note_messages_read(c, reads)
                 await audit.count_background_calls(c, uses)
         except RentgateError as away:  # it is found as a stray later

@@ -12,6 +12,13 @@ import structlog
 
 from app.telemetry.redaction import redacted, redacted_values
 
+_LIBRARIES = {
+    # The gateway's own access log has the tenant and the route; uvicorn's would double it.
+    "uvicorn.access": {"handlers": [], "propagate": False, "level": "CRITICAL"},
+    "uvicorn": {"handlers": [], "propagate": True, "level": "INFO"},
+    "alembic": {"level": "WARNING"},
+}
+
 
 def configure_logging(level: str = "INFO", *, file: Path | None = None) -> None:
     """Set up logging for this process; everything that is written passes the redaction, tracebacks too.
@@ -59,12 +66,7 @@ def configure_logging(level: str = "INFO", *, file: Path | None = None) -> None:
             },
             "handlers": {"out": {**target, "formatter": "json"}},
             "root": {"handlers": ["out"], "level": level.upper()},
-            "loggers": {
-                # The gateway's own access log has the tenant and the route; uvicorn's would double it.
-                "uvicorn.access": {"handlers": [], "propagate": False, "level": "CRITICAL"},
-                "uvicorn": {"handlers": [], "propagate": True, "level": "INFO"},
-                "alembic": {"level": "WARNING"},
-            },
+            "loggers": _LIBRARIES,
         }
     )
 

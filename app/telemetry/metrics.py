@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +19,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 LATE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 """Seconds in which things that should happen at once do so, and days in which they still may."""
 
+SETTLED = (1, 5, 15, 30, 60, 120, 180, 300, 600, 1800, 3600, 86400)
+"""Seconds after which an operation of unknown outcome may be settled."""
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -28,152 +32,110 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "rentgate_http_requests",
-            "Requests answered.",
-            ["method", "route", "status"],
-            registry=self._registry,
+        counter = partial(Counter, registry=self._registry)
+        timer = partial(Histogram, buckets=SECONDS, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self._requests = counter(
+            "rentgate_http_requests", "Requests answered.", ["method", "route", "status"]
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = timer(
             "rentgate_http_request_seconds",
             "Seconds from a request's arrival to the end of its answer.",
             ["method", "route"],
-            buckets=SECONDS,
-            registry=self._registry,
         )
-        self._upstream_calls = Counter(
+        self._upstream_calls = counter(
             "rentgate_upstream_calls",
             "Upstream calls by outcome: succeeded, or the error's code.",
             ["method", "outcome"],
-            registry=self._registry,
         )
-        self._upstream_seconds = Histogram(
+        self._upstream_seconds = timer(
             "rentgate_upstream_call_seconds",
             "Seconds of an upstream call, without the wait for its turn.",
             ["method"],
-            buckets=SECONDS,
-            registry=self._registry,
         )
-        self._set_aside = Counter(
+        self._set_aside = counter(
             "rentgate_upstream_set_aside",
             "Values in upstream answers that could not be read, by method and field.",
             ["method", "field"],
-            registry=self._registry,
         )
-        self._pace_seconds = Histogram(
+        self._pace_seconds = timer(
             "rentgate_pace_wait_seconds",
             "Seconds that an upstream call waits for its turn; who: caller or background.",
             ["who"],
-            buckets=SECONDS,
-            registry=self._registry,
         )
-        self._pace_refused = Counter(
+        self._pace_refused = counter(
             "rentgate_pace_refused",
             "Upstream calls that were not made because their turn would come too late, or, in the"
             " background, not at once; who: caller or background.",
             ["who"],
-            registry=self._registry,
         )
-        self._reads = Counter(
+        self._reads = counter(
             "rentgate_reads",
             "Reads of rentals and SMS that were answered; source: store if the request made no upstream call,"
             " upstream if it looked there first.",
             ["resource", "source"],
-            registry=self._registry,
         )
-        self._operations = Gauge(
-            "rentgate_operations_open",
-            "Operations without an outcome, of all tenants, by state.",
-            ["state"],
-            registry=None,
-        )
-        self._oldest_unknown = Gauge(
-            "rentgate_oldest_unknown_operation_seconds",
-            "Seconds since the oldest operation of unknown outcome was sent.",
-            registry=None,
-        )
-        self._settled_seconds = Histogram(
+        self._settled_seconds = timer(
             "rentgate_operation_settle_seconds",
             "Seconds from sending an operation of unknown outcome until it was settled.",
             ["kind", "state"],
-            buckets=(1, 5, 15, 30, 60, 120, 180, 300, 600, 1800, 3600, 86400),
-            registry=self._registry,
+            buckets=SETTLED,
         )
-        self._look_age = Gauge(
-            "rentgate_oldest_look_age_seconds",
-            "Seconds since the account seen least recently was seen.",
-            registry=None,
-        )
-        self._look_lag = Histogram(
+        self._look_lag = timer(
             "rentgate_look_lag_seconds",
             "Seconds from when the worker's look at an account was due until it began.",
             buckets=LATE,
-            registry=self._registry,
         )
-        self._accounts = Gauge(
-            "rentgate_accounts",
-            "Upstream accounts of all tenants by health: ok, degraded or failing.",
-            ["health"],
-            registry=None,
-        )
-        self._webhook_attempts = Counter(
+        self._webhook_attempts = counter(
             "rentgate_webhook_attempts",
             "Attempts to deliver a webhook: delivered, refused (answered, but not 2xx) or unreachable.",
             ["outcome"],
-            registry=self._registry,
         )
-        self._webhook_seconds = Histogram(
-            "rentgate_webhook_attempt_seconds",
-            "Seconds of an attempt to deliver a webhook.",
-            buckets=SECONDS,
-            registry=self._registry,
+        self._webhook_seconds = timer(
+            "rentgate_webhook_attempt_seconds", "Seconds of an attempt to deliver a webhook."
         )
-        self._webhook_delay = Histogram(
-            "rentgate_webhook_delay_seconds",
-            "Seconds from an event until an endpoint had it.",
-            buckets=LATE,
-            registry=self._registry,
+        self._webhook_delay = timer(
+            "rentgate_webhook_delay_seconds", "Seconds from an event until an endpoint had it.", buckets=LATE
         )
-        self._webhooks_due = Gauge(
-            "rentgate_webhook_deliveries_due",
-            "Webhook deliveries that are due, of all tenants.",
-            registry=None,
+        self._connections = gauge(
+            "rentgate_database_connections_in_use", "Connections of this process's pool that are in use."
         )
-        self._oldest_webhook = Gauge(
-            "rentgate_oldest_due_webhook_delivery_seconds",
-            "Seconds for which the oldest webhook delivery has been due.",
-            registry=None,
-        )
-        self._below_balance_mark = Gauge(
-            "rentgate_accounts_below_balance_mark",
-            "Accounts whose balance is below their mark, of all tenants.",
-            registry=None,
-        )
-        self._balance_reading_age = Gauge(
-            "rentgate_oldest_balance_reading_seconds",
-            "Seconds since the balance that was read least recently was read.",
-            registry=None,
-        )
-        self._connections = Gauge(
-            "rentgate_database_connections_in_use",
-            "Connections of this process's pool that are in use.",
-            registry=self._registry,
-        )
-        self._limits_not_shared = Gauge(
+        self._limits_not_shared = gauge(
             "rentgate_limits_not_shared",
             "1 while this process counts rate limits for itself, because its Redis does not answer.",
-            registry=self._registry,
         )
-        self._unmeasured = [
-            self._operations,
-            self._oldest_unknown,
-            self._look_age,
-            self._accounts,
-            self._webhooks_due,
-            self._oldest_webhook,
-            self._below_balance_mark,
-            self._balance_reading_age,
-        ]
+        self._of_all_tenants = CollectorRegistry()
+        measured = partial(Gauge, registry=self._of_all_tenants)
+        self._operations = measured(
+            "rentgate_operations_open", "Operations without an outcome, of all tenants, by state.", ["state"]
+        )
+        self._oldest_unknown = measured(
+            "rentgate_oldest_unknown_operation_seconds",
+            "Seconds since the oldest operation of unknown outcome was sent.",
+        )
+        self._look_age = measured(
+            "rentgate_oldest_look_age_seconds", "Seconds since the account seen least recently was seen."
+        )
+        self._accounts = measured(
+            "rentgate_accounts",
+            "Upstream accounts of all tenants by health: ok, degraded or failing.",
+            ["health"],
+        )
+        self._webhooks_due = measured(
+            "rentgate_webhook_deliveries_due", "Webhook deliveries that are due, of all tenants."
+        )
+        self._oldest_webhook = measured(
+            "rentgate_oldest_due_webhook_delivery_seconds",
+            "Seconds for which the oldest webhook delivery has been due.",
+        )
+        self._below_balance_mark = measured(
+            "rentgate_accounts_below_balance_mark",
+            "Accounts whose balance is below their mark, of all tenants.",
+        )
+        self._balance_reading_age = measured(
+            "rentgate_oldest_balance_reading_seconds",
+            "Seconds since the balance that was read least recently was read.",
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; `route` is the path's template, never the path."""
@@ -248,8 +210,7 @@ class Metrics:
         self._oldest_webhook.set(oldest_delivery)
         self._below_balance_mark.set(below_balance_mark)
         self._balance_reading_age.set(oldest_balance_reading)
-        while self._unmeasured:
-            self._registry.register(self._unmeasured.pop())
+        self._registry.register(self._of_all_tenants)  # which it may be again
 
     def operation_settled(self, kind: str, state: str, seconds: float) -> None:
         """Count an operation of unknown outcome that was settled."""

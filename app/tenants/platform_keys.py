@@ -11,6 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.audit import repository as audit
+from app.audit.caller import Caller
 from app.database import new_id
 from app.errors import NotFound
 from app.tenants import tokens
@@ -35,7 +37,7 @@ _LIVING = platform_keys.c.revoked_at.is_(None)
 
 
 async def create(
-    connection: AsyncConnection, *, name: str, scopes: Iterable[PlatformScope]
+    connection: AsyncConnection, caller: Caller, *, name: str, scopes: Iterable[PlatformScope]
 ) -> tuple[PlatformKey, str]:
     """Make a key; returns it and its token, which is nowhere kept and so shown but once."""
     token = tokens.new_token(tokens.PLATFORM_MARK)
@@ -46,7 +48,9 @@ async def create(
         token_hash=tokens.token_hash(token),
         scopes=sorted(set(scopes)),
     )
-    return _key((await connection.execute(statement.returning(*_KEY))).one()), token
+    key = _key((await connection.execute(statement.returning(*_KEY))).one())
+    audit.record(connection, caller, "platform_key.create", target=key.id)
+    return key, token
 
 
 async def listed(connection: AsyncConnection, *, limit: int, before: UUID | None) -> Sequence[PlatformKey]:
@@ -59,7 +63,7 @@ async def listed(connection: AsyncConnection, *, limit: int, before: UUID | None
     ]
 
 
-async def revoke(connection: AsyncConnection, key_id: UUID) -> None:
+async def revoke(connection: AsyncConnection, caller: Caller, key_id: UUID) -> None:
     """End a key at once.
 
     Raises:
@@ -70,6 +74,7 @@ async def revoke(connection: AsyncConnection, key_id: UUID) -> None:
     )
     if not result.rowcount:
         raise NotFound("There is no such platform key.")
+    audit.record(connection, caller, "platform_key.revoke", target=key_id)
 
 
 async def find(connection: AsyncConnection, token_hash: bytes) -> PlatformKey | None:

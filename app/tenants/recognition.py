@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cache import BoundedCache
 from app.database import PLATFORM, Access, Database
 from app.errors import NotFound, TenantSuspended, Unauthenticated
 from app.tenants import platform_keys, tokens
@@ -41,7 +41,7 @@ class Recognition:
         """Recognise keys, and with an issuer its tokens too."""
         self._database = database
         self._issuer = issuer
-        self._remembered: OrderedDict[bytes, tuple[Holder, float]] = OrderedDict()
+        self._remembered: BoundedCache[bytes, tuple[Holder, float]] = BoundedCache(REMEMBERED_TOKENS)
         self._changes = 0
 
     def forget(self) -> None:
@@ -72,7 +72,7 @@ class Recognition:
             asked_at, changes = time.monotonic(), self._changes
             holder = await self._look_up(token, hashed)
             if changes == self._changes:  # else the answer may be from before a change
-                self._remember(hashed, holder, asked_at + REMEMBERED_SECONDS)
+                self._remembered[hashed] = (holder, asked_at + REMEMBERED_SECONDS)
         if holder.tenant is not None and holder.tenant.status == SUSPENDED:
             raise TenantSuspended
         return holder
@@ -95,12 +95,6 @@ class Recognition:
                 return Holder(service, await get_tenant(connection, service.tenant_id))
         except NotFound:
             raise Unauthenticated("The tenant that the token names does not exist.") from None
-
-    def _remember(self, hashed: bytes, holder: Holder, until: float) -> None:
-        self._remembered[hashed] = (holder, until)
-        self._remembered.move_to_end(hashed)
-        while len(self._remembered) > REMEMBERED_TOKENS:
-            self._remembered.popitem(last=False)
 
 
 def _has_expired(key: ApiKey | PlatformKey | ServiceToken) -> bool:

@@ -1,9 +1,9 @@
-"""Tenants and their API keys: made, listed, changed and revoked."""
+"""Tenants and their API keys: made, listed, changed and revoked, each change with its audit row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.audit import repository as audit
+from app.audit.caller import Caller
 from app.database import new_id
 from app.errors import NotFound
 from app.tenants import tokens
@@ -58,16 +60,19 @@ TENANT = [tenants.c[name] for name in Tenant.__slots__]
 
 async def create_tenant(
     connection: AsyncConnection,
+    caller: Caller,
     *,
     name: str,
-    spend_limit: Decimal | None,
+    spend_limit: Decimal | None = None,
     reference_prefixes: Sequence[str] = (),
 ) -> Tenant:
     """Make a tenant."""
     statement = tenants.insert().values(
         id=new_id(), name=name, spend_limit=spend_limit, reference_prefixes=list(reference_prefixes)
     )
-    return _tenant_of((await connection.execute(statement.returning(*TENANT))).one())
+    made = _tenant_of((await connection.execute(statement.returning(*TENANT))).one())
+    audit.record(connection, replace(caller, tenant_id=made.id), "tenant.create", target=made.id)
+    return made
 
 
 async def get_tenant(connection: AsyncConnection, tenant_id: UUID) -> Tenant:
@@ -97,7 +102,14 @@ async def list_tenants(connection: AsyncConnection, *, limit: int, before: UUID 
     return [_tenant_of(row) for row in rows]
 
 
-async def change_tenant(connection: AsyncConnection, tenant_id: UUID, changes: dict[str, Any]) -> Tenant:
+async def tenant_ids(connection: AsyncConnection) -> Sequence[UUID]:
+    """The ids of all tenants, newest first."""
+    return list(await connection.scalars(sa.select(tenants.c.id).order_by(tenants.c.id.desc())))
+
+
+async def change_tenant(
+    connection: AsyncConnection, caller: Caller, tenant_id: UUID, changes: dict[str, Any]
+) -> Tenant:
     """Change a tenant's name, status, spend limit or reference prefixes.
 
     Raises:
@@ -105,18 +117,34 @@ async def change_tenant(connection: AsyncConnection, tenant_id: UUID, changes: d
     """
     if changes:
         await connection.execute(tenants.update().where(tenants.c.id == tenant_id).values(**changes))
+        details = {name: None if value is None else str(value) for name, value in changes.items()}
+        within = replace(caller, tenant_id=tenant_id)
+        audit.record(connection, within, "tenant.update", target=tenant_id, details=details)
     return await get_tenant(connection, tenant_id)
 
 
 async def create_api_key(
     connection: AsyncConnection,
-    tenant_id: UUID,
+    caller: Caller,
     *,
     name: str,
     scopes: Iterable[Scope],
     expires_at: datetime | None,
 ) -> tuple[ApiKey, str]:
     """Make an API key; returns it and its token, which is nowhere kept and so shown but once."""
+    key, token = await _add_key(connection, caller.tenant_id, name, scopes, expires_at)
+    details = {"name": key.name, "scopes": list(key.scopes)}
+    audit.record(connection, caller, "api_key.create", target=key.id, details=details)
+    return key, token
+
+
+async def _add_key(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None,
+) -> tuple[ApiKey, str]:
     token = tokens.new_token()
     statement = api_keys.insert().values(
         tenant_id=tenant_id,
@@ -142,7 +170,7 @@ async def list_api_keys(
 
 
 async def rotate_api_key(
-    connection: AsyncConnection, tenant_id: UUID, key_id: UUID, overlap: timedelta
+    connection: AsyncConnection, caller: Caller, key_id: UUID, overlap: timedelta
 ) -> tuple[ApiKey, str]:
     """Make a key like another one, which ends after the overlap; returns the new one and its token.
 
@@ -154,7 +182,7 @@ async def rotate_api_key(
         await connection.execute(
             api_keys.update()
             .where(
-                api_keys.c.tenant_id == tenant_id,
+                api_keys.c.tenant_id == caller.tenant_id,
                 api_keys.c.id == key_id,
                 api_keys.c.revoked_at.is_(None),
                 sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > sa.func.now()),
@@ -166,11 +194,13 @@ async def rotate_api_key(
     if row is None:
         raise NotFound("There is no such API key.")
     old = api_key_of(row)
-    scopes = [Scope(scope) for scope in old.scopes]
-    return await create_api_key(connection, tenant_id, name=old.name, scopes=scopes, expires_at=None)
+    key, token = await _add_key(connection, caller.tenant_id, old.name, old.scopes, None)
+    details = {"new_key": str(key.id), "overlap_seconds": int(overlap.total_seconds())}
+    audit.record(connection, caller, "api_key.rotate", target=key_id, details=details)
+    return key, token
 
 
-async def revoke_api_key(connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> None:
+async def revoke_api_key(connection: AsyncConnection, caller: Caller, key_id: UUID) -> None:
     """End a key at once.
 
     Raises:
@@ -178,11 +208,16 @@ async def revoke_api_key(connection: AsyncConnection, tenant_id: UUID, key_id: U
     """
     result = await connection.execute(
         api_keys.update()
-        .where(api_keys.c.tenant_id == tenant_id, api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .where(
+            api_keys.c.tenant_id == caller.tenant_id,
+            api_keys.c.id == key_id,
+            api_keys.c.revoked_at.is_(None),
+        )
         .values(revoked_at=sa.func.now())
     )
     if not result.rowcount:
         raise NotFound("There is no such API key.")
+    audit.record(connection, caller, "api_key.revoke", target=key_id)
 
 
 def _tenant_of(row: sa.Row[*tuple[Any, ...]]) -> Tenant:

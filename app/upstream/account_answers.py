@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from app.upstream.phone import e164, region_fits
-from app.upstream.rows import Listing, Row, one_row_of, rows_of, rows_or_row_of
+from app.upstream.rows import Listing, Row, each_once, one_row_of, rows_of, rows_or_row_of
 from app.upstream.scalars import (
     AMOUNT,
     CODE,
@@ -53,16 +53,7 @@ def orders(data: Any, findings: Findings) -> Listing[Order]:
     Raises:
         Unreadable: it is no list.
     """
-    rows = rows_of(data, findings)
-    found: dict[str, Order] = {}
-    readable = 0
-    for row in rows:
-        order = _order(row)
-        if order is not None:
-            readable += 1
-            before = found.get(order.order_id)
-            found[order.order_id] = order if before is None else _merged(before, order)
-    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
+    return each_once(rows_of(data, findings), _order, lambda order: order.order_id, _merged)
 
 
 def _order(row: Row) -> Order | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from app.upstream.rows import Listing, Row, keyed_rows_of, rows_of
+from app.upstream.rows import Listing, Row, each_once, keyed_rows_of, rows_of
 from app.upstream.scalars import AMOUNT, CODE, COUNT, FLAG, LABEL, Unreadable
 from app.upstream.set_aside import Findings
 from app.upstream.stock_answers import stock_of_row
@@ -26,21 +26,15 @@ def countries(data: Any, findings: Findings) -> Listing[Country]:
     Raises:
         Unreadable: it is no list.
     """
-    rows = list_of(data, findings)
-    found: dict[str, Country] = {}
-    readable = 0
-    for row in rows:
-        code = row.need("code", CODE)
-        if code is not None:
-            readable += 1
-            country = Country(
-                row.read("name", LABEL),
-                code.upper(),
-                row.read("rent_switch_type", LABEL),
-                row.read("rent_avail_prolong", FLAG),
-            )
-            found.setdefault(country.upstream_code, country)
-    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
+    return each_once(list_of(data, findings), _country, lambda country: country.upstream_code)
+
+
+def _country(row: Row) -> Country | None:
+    code = row.need("code", CODE)
+    if code is None:
+        return None
+    name, switch_type = row.read("name", LABEL), row.read("rent_switch_type", LABEL)
+    return Country(name, code.upper(), switch_type, row.read("rent_avail_prolong", FLAG))
 
 
 def offers(data: Any, findings: Findings) -> Listing[Offer]:
@@ -54,16 +48,7 @@ def offers(data: Any, findings: Findings) -> Listing[Offer]:
     if nested:
         findings.meet("data", data)
     rows = list_of(data["services"] if nested else data, findings, "data.services" if nested else "data")
-    found: dict[str, Offer] = {}
-    readable = 0
-    for row in rows:
-        offer = _offer(row)
-        if offer is not None:
-            readable += 1
-            before = found.setdefault(offer.service, offer)
-            if offer.price_per_day > before.price_per_day:
-                found[offer.service] = offer
-    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
+    return each_once(rows, _offer, lambda offer: offer.service, _dearer)
 
 
 def _offer(row: Row) -> Offer | None:
@@ -71,7 +56,11 @@ def _offer(row: Row) -> Offer | None:
     if service is None or price is None:
         return None
     available, operators = stock_of_row(row, "count", "totalCount")
-    return Offer(service, row.read("name", LABEL), price, available, operators)
+    return Offer(service, row.read("name", LABEL) or service, price, available, operators)
+
+
+def _dearer(first: Offer, again: Offer) -> Offer:
+    return again if again.price_per_day > first.price_per_day else first
 
 
 def default_services(data: Any, findings: Findings) -> Listing[DefaultService]:
@@ -80,16 +69,13 @@ def default_services(data: Any, findings: Findings) -> Listing[DefaultService]:
     Raises:
         Unreadable: it is no list.
     """
-    rows = list_of(data, findings)
-    found: dict[str, DefaultService] = {}
-    readable = 0
-    for row in rows:
-        service = row.need("service", CODE)
-        name, price = row.read("name", LABEL), row.need("priceForDay", AMOUNT)
-        if service is not None:
-            readable += 1
-            found.setdefault(service, DefaultService(service, name, price))
-    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
+    return each_once(list_of(data, findings), _default_service, lambda default: default.service)
+
+
+def _default_service(row: Row) -> DefaultService | None:
+    service = row.need("service", CODE)
+    name, price = row.read("name", LABEL), row.need("priceForDay", AMOUNT)
+    return None if service is None else DefaultService(service, name or service, price)
 
 
 def countries_of_service(data: Any, findings: Findings) -> Listing[ServiceCountry]:
@@ -101,17 +87,16 @@ def countries_of_service(data: Any, findings: Findings) -> Listing[ServiceCountr
     keyed = keyed_rows_of(data, findings)
     if keyed and all(row is None for _, row in keyed):
         raise Unreadable("data is no list")
-    found: dict[str, ServiceCountry] = {}
-    readable = 0
-    for key, row in keyed:
-        if row is None:
-            continue
-        country, price = _country_of(key, row), row.need("price", AMOUNT)
-        available = row.read("phoneAmount", COUNT)
-        if country is not None and price is not None:
-            readable += 1
-            found.setdefault(country, ServiceCountry(country, price, available))
-    return Listing(tuple(found.values()), readable == len(keyed))
+    return each_once(Listing(tuple(keyed)), _service_country, lambda sold: sold.country)
+
+
+def _service_country(keyed: tuple[str, Row | None]) -> ServiceCountry | None:
+    key, row = keyed
+    if row is None:
+        return None
+    country, price = _country_of(key, row), row.need("price", AMOUNT)
+    available = row.read("phoneAmount", COUNT)
+    return None if country is None or price is None else ServiceCountry(country, price, available)
 
 
 def _country_of(key: str, row: Row) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from app.upstream.scalars import LABEL, Expected, Unreadable
 from app.upstream.set_aside import Findings, is_empty
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 NESTED = "list: rows, or an object of rows"
@@ -155,6 +156,30 @@ def keyed_rows_of(data: Any, findings: Findings, path: str = "data") -> list[tup
             findings.put_aside(f"{path}[]", value)
             found.append((key, None))
     return found
+
+
+def each_once(
+    rows: Listing[R],
+    read: Callable[[R], T | None],
+    key: Callable[[T], object],
+    of_two: Callable[[T, T], T] = lambda first, _again: first,
+) -> Listing[T]:
+    """What the rows tell, each thing once; the listing is incomplete if one of the rows tells nothing.
+
+    Args:
+        read: what a row tells; None if it can't be read.
+        key: what makes two of them the same thing.
+        of_two: what counts of a thing that is told again.
+    """
+    found: dict[object, T] = {}
+    readable = 0
+    for row in rows:
+        told = read(row)
+        if told is not None:
+            readable += 1
+            before = found.get(key(told))
+            found[key(told)] = told if before is None else of_two(before, told)
+    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
 
 
 def rows_or_row_of(data: Any, findings: Findings) -> Listing[Row]:

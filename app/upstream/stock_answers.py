@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.upstream.rows import Listing, Row, entries_of, rows_of
+from app.upstream.rows import Listing, Row, each_once, entries_of, rows_of
 from app.upstream.scalars import CODE, COUNT, LABEL, Unreadable
 from app.upstream.set_aside import Findings, is_empty
 from app.upstream.wire import DayChoice, MinimumDays, Stock
@@ -29,17 +29,11 @@ def stock(data: Any, findings: Findings) -> Listing[Stock] | int:
     totals = [value for name, value in members if name.casefold() in _TOTALS]
     if totals and len(totals) == len(members):
         return _count(totals[0], findings)
-    found: dict[str, Stock] = {}
-    readable = 0
-    counted = [(name, value) for name, value in members if name.casefold() not in _TOTALS]
-    for name, value in counted:
-        stocked = _stock(name, value, findings)
-        if stocked is not None:
-            readable += 1
-            found.setdefault(stocked.service, stocked)
-    if counted and not readable:
+    counted = Listing(tuple(member for member in members if member[0].casefold() not in _TOTALS))
+    found = each_once(counted, lambda member: _stock(*member, findings), lambda stocked: stocked.service)
+    if counted.rows and not found.rows:
         raise Unreadable("data holds no stock by service")
-    return Listing(tuple(found.values()), readable == len(counted))
+    return found
 
 
 def _members(data: list[Any] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -131,16 +125,14 @@ def day_choices(data: Any, findings: Findings) -> Listing[DayChoice]:
     rows = rows_of([data] if isinstance(data, Mapping) and "Days" in data else data, findings)
     if not rows.complete and not rows.rows:
         raise Unreadable("data is no list")
-    found: dict[int, DayChoice] = {}
-    readable = 0
-    for row in rows:
-        days, available = row.need("Days", COUNT), row.read("Amount", COUNT)
-        if days == 0:
-            row.put_aside("Days")
-        elif days is not None:
-            readable += 1
-            found.setdefault(days, DayChoice(days, available))
-    return Listing(tuple(found.values()), rows.complete and readable == len(rows))
+    return each_once(rows, _day_choice, lambda choice: choice.days)
+
+
+def _day_choice(row: Row) -> DayChoice | None:
+    days, available = row.need("Days", COUNT), row.read("Amount", COUNT)
+    if days == 0:
+        row.put_aside("Days")
+    return DayChoice(days, available) if days else None
 
 
 def _count(data: Any, findings: Findings) -> int:

@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.values import iso_country
+
 
 class NumberState(StrEnum):
     """Whether a number can receive now; `offline` is what the upstream calls not in the system."""
@@ -27,13 +29,20 @@ class Country:
     switch_type: str | None
     prolongable: bool | None = None
 
+    @property
+    def code(self) -> str:
+        """The code that callers know the country by."""
+        return iso_country(self.upstream_code)
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A row of `getdata`; the price is that of one day, in US dollars, for the period asked for."""
+    """A row of `getdata`; the price is that of one day, in US dollars, for the period asked for. A service
+    without a readable name goes by its code.
+    """
 
     service: str
-    name: str | None
+    name: str
     price_per_day: Decimal
     available: int | None
     operators: dict[str, int] | None
@@ -41,10 +50,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class DefaultService:
-    """A row of `get_default_services`; the price is that of one day, in US dollars."""
+    """A row of `get_default_services`; the price is that of one day, in US dollars. A service without a
+    readable name goes by its code.
+    """
 
     service: str
-    name: str | None
+    name: str
     price_per_day: Decimal | None
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tink import aead
 
+from app.cache import BoundedCache
 from app.database import Access, Database, Role
 from app.errors import VaultUnavailable
 from app.vault import cipher
@@ -63,7 +64,7 @@ class Keyring:
         self.homes = homes
         self._opened_seconds = opened_seconds
         self._fingerprints: cipher.Fingerprints | None = None
-        self._opened: dict[tuple[UUID, int], _Opened] = {}
+        self._opened: BoundedCache[tuple[UUID, int], _Opened] = BoundedCache(MOST_OPENED)
 
     async def make_ready(self, database: Database, tenant_id: UUID | None = None) -> None:
         """Ask the vault key's home for what transactions will need: hashing, and a tenant's keyset.
@@ -80,6 +81,17 @@ class Keyring:
             await self._ready_fingerprints(database)
         if tenant_id is not None:
             await self._ready_keyset(database, tenant_id)
+
+    async def check(self, database: Database) -> cipher.Fingerprints:
+        """See that the vault opens; what it makes keyed hashes with.
+
+        Raises:
+            VaultKeyUnusable: it is not the key that this vault was made with.
+            VaultUnavailable: the key's home can't be asked.
+        """
+        await self.make_ready(database)
+        async with database.transaction(Access(Role.APP)) as connection:
+            return await self.unlock(connection)
 
     async def unlock(self, connection: AsyncConnection) -> cipher.Fingerprints:
         """Open the vault's fingerprint key, making it in a new vault; this proves the vault key.
@@ -212,9 +224,6 @@ class Keyring:
         return kept.keyset if kept is not None and time.monotonic() - kept.at < seconds else None
 
     def _keep(self, tenant_id: UUID, version: int, keyset: aead.Aead) -> aead.Aead:
-        self._opened.pop((tenant_id, version), None)
-        if len(self._opened) >= MOST_OPENED:
-            del self._opened[next(iter(self._opened))]  # the one that was opened first
         self._opened[tenant_id, version] = _Opened(keyset, time.monotonic())
         return keyset
 

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cache import BoundedCache
 from app.database import Access, Database
 from app.errors import FieldError, InvalidRequest, VaultUnavailable
 from app.vault.references import NothingThere, Reference, parsed
@@ -54,7 +55,7 @@ class Resolver:
         self._sources = dict(sources)
         self._prefixes_of = prefixes_of
         self._kept_seconds = kept_seconds
-        self._kept: dict[UUID, _Kept] = {}
+        self._kept: BoundedCache[UUID, _Kept] = BoundedCache(MOST_KEPT)
         self._asking: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -151,8 +152,6 @@ class Resolver:
         return secret
 
     def _keep(self, key_id: UUID, kept: _Kept) -> None:
-        self._kept.pop(key_id, None)
         self._kept[key_id] = kept
-        too_old = kept.at - self._kept_seconds - GRACE_SECONDS
-        while len(self._kept) > MOST_KEPT or next(iter(self._kept.values())).at < too_old:
-            del self._kept[next(iter(self._kept))]  # the one that was read first
+        while self._kept.oldest.at < kept.at - self._kept_seconds - GRACE_SECONDS:
+            self._kept.popitem(last=False)

@@ -28,7 +28,7 @@ from app.vault import cipher
 from app.vault.cipher import VaultKeyUnusable
 from app.vault.keyring import FINGERPRINT_KEY, Keyring, Keyset
 from app.vault.models import upstream_keys, vault_fingerprint_keys, vault_keysets, vault_rotations
-from app.vault.service import place_of
+from app.vault.sealed import place_of
 
 KindOfRotation = Literal["key", "tenants"]
 HELD = "interval '60 seconds'"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Access, Database, new_id, violated
+from app.database.pipeline import Answer, Query, run
 from app.errors import NotFound, UpstreamKeyInUse, VaultUnavailable
-from app.queries import Answer, Query, Statement, run
-from app.vault.keyring import Keyring, Keyset
-from app.vault.models import upstream_keys, vault_keysets
+from app.vault.keyring import Keyring
+from app.vault.models import upstream_keys
 from app.vault.resolver import Resolver
+from app.vault.sealed import OpenedKey, StoredKey, last_four, place_of
 from app.vault.stored import ACTIVE, NO_SUCH_KEY, StoredKeys, UpstreamKey, living
 
 
@@ -27,72 +29,13 @@ class Rotated:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedKey:
-    """A plain key, and whether it is a reference's, whose time in memory is another one."""
-
-    secret: str = field(repr=False)
-    kept_elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """What is needed to open a key.
-
-    Attributes:
-        home: the keyset that the ciphertext opens with, or the reference to where the secret is kept.
-    """
-
-    tenant_id: UUID
-    id: UUID
-    ciphertext: bytes = field(repr=False)
-    version: int
-    fingerprint: bytes = field(repr=False)
-    home: Keyset | str
-    used_lately: bool
-
-    @classmethod
-    def of(cls, row: Any) -> StoredKey:
-        """The key of a row of _STORED."""
-        keyset = Keyset(row.wrapped, row.keyset_version, row.wrapped_by)
-        return cls(
-            row.tenant_id,
-            row.id,
-            row.ciphertext,
-            row.version,
-            row.fingerprint,
-            keyset if row.reference is None else row.reference,
-            row.used_lately,
-        )
-
-
-def place_of(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
-    """The associated data: a ciphertext opens only in its own tenant, row, column and version."""
-    return f"{tenant_id}/upstream_keys/{key_id}/ciphertext/{version}".encode()
-
-
-_STORED = Statement(
-    sa.select(
-        upstream_keys.c.tenant_id,
-        upstream_keys.c.id,
-        upstream_keys.c.ciphertext,
-        upstream_keys.c.version,
-        upstream_keys.c.reference,
-        upstream_keys.c.fingerprint,
-        vault_keysets.c.wrapped,
-        vault_keysets.c.version.label("keyset_version"),
-        vault_keysets.c.wrapped_by,
-        sa.func.coalesce(
-            upstream_keys.c.last_used_at > sa.func.now() - sa.text("interval '1 minute'"), sa.false()
-        ).label("used_lately"),
-    )
-    .outerjoin(vault_keysets, vault_keysets.c.tenant_id == upstream_keys.c.tenant_id)
-    .where(
-        upstream_keys.c.tenant_id == sa.bindparam("tenant"),
-        upstream_keys.c.id == sa.bindparam("account"),
-        upstream_keys.c.deleted_at.is_(None),
-    )
-)
+_STORED = """
+    select k.tenant_id, k.id, k.ciphertext, k.version, k.reference, k.fingerprint,
+        s.wrapped, s.version as keyset_version, s.wrapped_by,
+        coalesce(k.last_used_at > now() - interval '1 minute', false) as used_lately
+    from upstream_keys k left join vault_keysets s on s.tenant_id = k.tenant_id
+    where k.tenant_id = %(tenant_id)s and k.id = %(upstream_key_id)s and k.deleted_at is null
+"""
 
 
 class Vault(StoredKeys):
@@ -177,30 +120,13 @@ class Vault(StoredKeys):
         as_default = first if default is None else default or first
         if as_default:
             await self._clear_default(connection, tenant_id)
-        fingerprint = await self._fingerprint(connection, api_key)
-        sealed = b""
-        if reference is None:
-            place = place_of(tenant_id, key_id, 1)
-            sealed = await self._keyring.seal(connection, tenant_id, place, api_key)
-        try:
-            async with connection.begin_nested():
-                await connection.execute(
-                    upstream_keys.insert().values(
-                        tenant_id=tenant_id,
-                        id=key_id,
-                        label=label,
-                        ciphertext=sealed,
-                        fingerprint=fingerprint,
-                        last_four=_last_four(api_key),
-                        is_default=as_default,
-                        external_id=external_id,
-                        reference=reference,
-                    )
-                )
-        except IntegrityError as error:
-            if violated(error) in {"upstream_keys_fingerprint_key", "upstream_keys_external_key"}:
-                raise UpstreamKeyInUse from None
-            raise
+        place = place_of(tenant_id, key_id, 1)
+        secret = await self._secret(connection, tenant_id, place, api_key, reference)
+        named = {"label": label, "is_default": as_default, "external_id": external_id}
+        async with _used_once(connection):
+            await connection.execute(
+                upstream_keys.insert().values(tenant_id=tenant_id, id=key_id, **named, **secret)
+            )
         return await self.get(connection, tenant_id, key_id)
 
     async def holds(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID, api_key: str) -> bool:
@@ -239,28 +165,11 @@ class Vault(StoredKeys):
             raise NotFound(NO_SUCH_KEY)
         if rotated and row.reference != reference:
             raise VaultUnavailable("The upstream key changed under this request.", retry_after=1)
-        fingerprint = await self._fingerprint(connection, api_key)
-        version, sealed = row.version + 1, b""
-        if reference is None:
-            place = place_of(tenant_id, key_id, version)
-            sealed = await self._keyring.seal(connection, tenant_id, place, api_key)
-        try:
-            async with connection.begin_nested():
-                await self._update(
-                    connection,
-                    tenant_id,
-                    key_id,
-                    ciphertext=sealed,
-                    version=version,
-                    reference=reference,
-                    fingerprint=fingerprint,
-                    last_four=_last_four(api_key),
-                    status=ACTIVE,
-                )
-        except IntegrityError as error:
-            if violated(error) == "upstream_keys_fingerprint_key":
-                raise UpstreamKeyInUse from None
-            raise
+        version = row.version + 1
+        place = place_of(tenant_id, key_id, version)
+        secret = await self._secret(connection, tenant_id, place, api_key, reference)
+        async with _used_once(connection):
+            await self._update(connection, tenant_id, key_id, status=ACTIVE, version=version, **secret)
         return await self.get(connection, tenant_id, key_id)
 
     async def delete(self, connection: AsyncConnection, tenant_id: UUID, key_id: UUID) -> None:
@@ -299,7 +208,7 @@ class Vault(StoredKeys):
                 raise NotFound(NO_SUCH_KEY)
             return StoredKey.of(answer.row)
 
-        return Query(_STORED, {"tenant": tenant_id, "account": key_id}, read)
+        return Query(_STORED, {"tenant_id": tenant_id, "upstream_key_id": key_id}, read)
 
     async def open_stored(self, connection: AsyncConnection, stored: StoredKey) -> OpenedKey:
         """As `open_secret`, of what `stored_key` gave in the same transaction."""
@@ -322,10 +231,36 @@ class Vault(StoredKeys):
             )
         return secret
 
+    async def _secret(
+        self, connection: AsyncConnection, tenant_id: UUID, place: bytes, api_key: str, reference: str | None
+    ) -> dict[str, object]:
+        """The columns of a key's row that hold its secret; of a reference only the secret's keyed hash."""
+        fingerprint = await self._fingerprint(connection, api_key)
+        sealed = b""
+        if reference is None:
+            sealed = await self._keyring.seal(connection, tenant_id, place, api_key)
+        return {
+            "ciphertext": sealed,
+            "reference": reference,
+            "fingerprint": fingerprint,
+            "last_four": last_four(api_key),
+        }
+
     async def _fingerprint(self, connection: AsyncConnection, api_key: str) -> bytes:
         return await self._keyring.fingerprint(connection, "upstream_key", api_key.encode())
 
 
-def _last_four(api_key: str) -> str:
-    """The end of a key, by which people know it; none of a key so short that it would give it away."""
-    return api_key[-4:] if len(api_key) >= 12 else ""
+@asynccontextmanager
+async def _used_once(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Write a key, unless its account or its external id is stored already.
+
+    Raises:
+        UpstreamKeyInUse: one of them is.
+    """
+    try:
+        async with connection.begin_nested():
+            yield
+    except IntegrityError as error:
+        if violated(error) in {"upstream_keys_fingerprint_key", "upstream_keys_external_key"}:
+            raise UpstreamKeyInUse from None
+        raise

@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database.pipeline import Answer, Query, run
 from app.errors import NotFound, NoUpstreamKey
-from app.queries import Answer, Query, Statement, run
 from app.vault.models import upstream_keys
 
 ACTIVE, REJECTED = "active", "rejected"
@@ -32,24 +32,10 @@ class UpstreamKey:
     external_id: str | None
 
 
-_KNOWN = (
-    upstream_keys.c.id,
-    upstream_keys.c.label,
-    upstream_keys.c.last_four,
-    upstream_keys.c.reference,
-    upstream_keys.c.is_default,
-    upstream_keys.c.status,
-    upstream_keys.c.created_at,
-    upstream_keys.c.last_used_at,
-    upstream_keys.c.external_id,
-)
-
-
-_LIVING = sa.select(*_KNOWN).where(
-    upstream_keys.c.tenant_id == sa.bindparam("tenant"), upstream_keys.c.deleted_at.is_(None)
-)
-_NAMED = Statement(_LIVING.where(upstream_keys.c.id == sa.bindparam("named")))
-_DEFAULT = Statement(_LIVING.where(upstream_keys.c.is_default))
+_LIVING = """
+    select id, label, last_four, reference, is_default, status, created_at, last_used_at, external_id
+    from upstream_keys where tenant_id = %(tenant_id)s and deleted_at is null
+"""
 
 NO_SUCH_KEY = "There is no such upstream key."
 
@@ -69,19 +55,19 @@ class StoredKeys:
         self, connection: AsyncConnection, tenant_id: UUID, external_id: str
     ) -> UpstreamKey | None:
         """The key that somebody else's system knows by this id, if there is one."""
-        query = sa.select(*_KNOWN).where(*living(tenant_id), upstream_keys.c.external_id == external_id)
-        row = (await connection.execute(query)).one_or_none()
+        given = {"tenant_id": tenant_id, "external_id": external_id}
+        query = Query(f"{_LIVING} and external_id = %(external_id)s", given, lambda answer: answer.row)
+        row = await run(connection, query)
         return None if row is None else UpstreamKey(*row)
 
     async def listed(
         self, connection: AsyncConnection, tenant_id: UUID, *, limit: int, before: UUID | None
     ) -> Sequence[UpstreamKey]:
         """The tenant's keys, newest first, older than the key `before`."""
-        query = sa.select(*_KNOWN).where(*living(tenant_id))
-        if before is not None:
-            query = query.where(upstream_keys.c.id < before)
-        rows = await connection.execute(query.order_by(upstream_keys.c.id.desc()).limit(limit))
-        return [UpstreamKey(*row) for row in rows]
+        older = "" if before is None else "and id < %(before)s"
+        given = {"tenant_id": tenant_id, "before": before, "limit": limit}
+        page = Query(f"{_LIVING} {older} order by id desc limit %(limit)s", given, lambda answer: answer.rows)
+        return [UpstreamKey(*row) for row in await run(connection, page)]
 
     async def living_ids(self, connection: AsyncConnection, tenant_id: UUID) -> Sequence[UUID]:
         """The ids of all of the tenant's keys, in the one order in which all lock them."""
@@ -95,7 +81,8 @@ class StoredKeys:
             NotFound: the named one is not the tenant's.
             NoUpstreamKey: none was named and there is no default.
         """
-        return await run(connection, self.choosing(tenant_id, key_id))
+        query = self.choosing(tenant_id, key_id)
+        return await run(connection, query)
 
     def choosing(self, tenant_id: UUID, key_id: UUID | None) -> Query[UpstreamKey]:
         """As `chosen`; the errors are raised when the answer is read."""
@@ -106,8 +93,8 @@ class StoredKeys:
             return UpstreamKey(*answer.row)
 
         if key_id is None:
-            return Query(_DEFAULT, {"tenant": tenant_id}, read)
-        return Query(_NAMED, {"tenant": tenant_id, "named": key_id}, read)
+            return Query(f"{_LIVING} and is_default", {"tenant_id": tenant_id}, read)
+        return Query(f"{_LIVING} and id = %(id)s", {"tenant_id": tenant_id, "id": key_id}, read)
 
     async def change(
         self,

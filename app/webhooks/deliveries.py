@@ -10,8 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.closing import ClosingWrite, Rank, at_commit
 from app.database import new_id
+from app.database.at_commit import DeferredWrite, LockOrder, at_commit
 from app.errors import NotFound
 from app.events import queueing
 from app.events.models import events
@@ -23,8 +23,8 @@ PENDING, DELIVERED, FAILED = "pending", "delivered", "failed"
 
 Row = sa.Row[*tuple[Any, ...]]
 
-_ATTEMPTED = ClosingWrite(
-    Rank.DELIVERIES,
+_ATTEMPTED = DeferredWrite(
+    LockOrder.DELIVERIES,
     """
     update webhook_schedules set due_at = least(due_at, clock_timestamp())
     where tenant_id = %(tenant_id)s and webhook_id = %(webhook_id)s
@@ -32,10 +32,10 @@ _ATTEMPTED = ClosingWrite(
 )
 """An endpoint has room again when an attempt has ended. Not announced: the process that made it claims."""
 
-_BY_INDEX = ClosingWrite(Rank.DELIVERIES, BY_INDEX)
+_BY_INDEX = DeferredWrite(LockOrder.DELIVERIES, BY_INDEX)
 
-_RELEASE = ClosingWrite(
-    Rank.DELIVERIES,
+_RELEASE = DeferredWrite(
+    LockOrder.DELIVERIES,
     """
     update webhook_deliveries d set behind = false, next_at = d.created_at
     from (

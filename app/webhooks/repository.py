@@ -54,14 +54,7 @@ class Webhook:
         }
 
 
-_KNOWN = (
-    webhooks.c.id,
-    webhooks.c.url,
-    webhooks.c.events,
-    webhooks.c.description,
-    webhooks.c.status,
-    webhooks.c.created_at,
-)
+_KNOWN = [webhooks.c[name] for name in Webhook.__slots__]
 
 
 async def add(

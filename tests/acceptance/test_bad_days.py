@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from tests.acceptance.conftest import ADMIN_TOKEN, fresh_gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
 from tests.conftest import MakeDatabase, superuser_of

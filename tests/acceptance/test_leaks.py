@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.tenants.tokens import token_prefix
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway

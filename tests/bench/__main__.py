@@ -30,7 +30,7 @@ from sqlalchemy.engine import make_url
 from app import migrate
 from app.api.paging import encoded
 from app.api.rentals import CURSOR
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway, settings_for
 from tests.acceptance.tenant import PURCHASE, Tenant, eventually

@@ -30,9 +30,10 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.accounts import schedule
+from app.audit.caller import background
 from app.database import PLATFORM, Access
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
+from app.idempotency.repository import NO_TENANT
 from app.sandbox import SandboxOptions
 from app.sandbox.world import Arrived, Order
 from app.settings import Settings
@@ -220,11 +221,11 @@ async def _move_in(it: House, count: int) -> None:
             api_key = f"key-of-account-{n:04d}"  # by whose end the sandbox tells them apart
             it.sandbox.add_account(api_key, Decimal(500))
             async with built.database.transaction(PLATFORM) as connection:
-                tenant = await tenants.create_tenant(connection, name=f"tenant {n}", spend_limit=None)
-            await built.vault.make_ready(tenant.id)
+                tenant = await tenants.create_tenant(connection, background(NO_TENANT), name=f"tenant {n}")
+            accounts, caller = built.upstream_accounts, background(tenant.id)
+            secret = await accounts.secret(tenant.id, api_key)
             async with built.database.transaction(Access.tenant(tenant.id)) as connection:
-                key = await built.vault.add(connection, tenant.id, label="a", api_key=api_key, default=None)
-                await schedule.enrol(connection, tenant.id, key.id)
+                await accounts.add(connection, caller, secret, {"label": "a"})
             create = {"method": "create", "apikey": api_key, "country": "RU", "service": "opt1"}
             await http.get(it.sandbox.url, params={**create, "dtype": "week", "dcount": 1})
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from uuid import UUID
 
 from app import migrate
+from app.audit.caller import background
 from app.database import PLATFORM, Access, Database
+from app.database.embedded import EmbeddedPostgres
 from app.errors import RentgateError
-from app.postgres import EmbeddedPostgres
+from app.idempotency.repository import NO_TENANT
 from app.tenants import service as tenants
 from app.vault.homes import Homes, home
 from app.vault.keyring import Keyring
@@ -48,7 +50,7 @@ async def fill(database: Database, vault: Vault, secrets: int) -> Stored:
 
     async def one(number: int) -> tuple[UUID, UUID]:
         async with database.transaction(PLATFORM) as connection:
-            tenant = await tenants.create_tenant(connection, name=f"t{number}", spend_limit=None)
+            tenant = await tenants.create_tenant(connection, background(NO_TENANT), name=f"t{number}")
         async with database.transaction(Access.tenant(tenant.id)) as connection:
             api_key = f"secret-number-{number}"
             key = await vault.add(connection, tenant.id, label="k", api_key=api_key, default=None)

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.sandbox.forms.variations import Variation
 from app.sandbox.options import Shape

@@ -24,7 +24,7 @@ import httpx
 from sqlalchemy.engine import make_url
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.sandbox.faults import Fault, FaultKind
 from app.sandbox.world import World

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from app import migrate
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway, settings_for
 from tests.fuzz.campaign import crashes, faults, fuzz, parts, tenant_for_fuzzing

@@ -16,8 +16,10 @@ import pytest
 
 from app.accounts import leases, schedule
 from app.accounts.calls import WatchedAccount
-from app.audit.caller import Caller
+from app.audit.caller import Caller, background
 from app.database import PLATFORM, WORKER, Access, Database
+from app.idempotency.repository import NO_TENANT
+from app.migrate import DatabaseUrls
 from app.sandbox import SandboxOptions
 from app.sandbox.state import Sandbox
 from app.settings import Settings
@@ -26,7 +28,8 @@ from app.sync.looks import Lost
 from app.sync.watch import Watch
 from app.sync.watching import Watching
 from app.tenants import service as tenants
-from app.wiring import DatabaseUrls, Services, services
+from app.upstream_accounts.service import AccountSettings
+from app.wiring import Services, services
 from tests.conftest import new_vault_key
 from tests.served import ServedSandbox
 
@@ -74,7 +77,7 @@ class House:
         built, lease = self.services, Lease()
         poller = Watching(built.database, built.looker, built.pace, built.notifications, built.metrics)
         async with self.database.transaction(WORKER) as connection:
-            lease.renew(await leases.live(connection, lease.holder, 60), time.monotonic(), 60)
+            lease.renew(await leases.register(connection, lease.holder, 60), time.monotonic(), 60)
             await schedule.make_due(connection, self.tenant_id, self.key_id)
             taken = await leases.take(connection, lease.holder, 1_000)
         for one in taken:
@@ -85,7 +88,7 @@ class House:
                     await poller.poll(account, lease)
                 await poller.give_back(account, lease)
         async with self.database.transaction(WORKER) as connection:
-            await leases.bury(connection, lease.holder)
+            await leases.reap(connection, lease.holder)
 
     async def refresh(self, rental_id: UUID) -> bool:
         """Refresh a rental as the tenant's caller, with a worker of the test's own polling."""
@@ -104,6 +107,27 @@ def served_sandbox() -> Iterator[ServedSandbox]:
 
 
 OpenHouse = Callable[..., Any]
+
+
+async def add_tenant(built: Services, name: str = "test") -> UUID:
+    """A new tenant."""
+    async with built.database.transaction(PLATFORM) as connection:
+        return (await tenants.create_tenant(connection, background(NO_TENANT), name=name)).id
+
+
+async def add_account(
+    built: Services,
+    tenant_id: UUID,
+    api_key: str | None = None,
+    *,
+    label: str = "a",
+    reference: str | None = None,
+) -> UUID:
+    """A further upstream account of a tenant's."""
+    accounts, settings = built.upstream_accounts, AccountSettings(label=label)
+    secret = await accounts.secret(tenant_id, api_key, reference=reference)
+    async with built.database.transaction(Access.tenant(tenant_id)) as connection:
+        return (await accounts.add(connection, background(tenant_id), secret, settings)).id
 
 
 @pytest.fixture
@@ -126,13 +150,9 @@ def open_house(database_urls: DatabaseUrls, served_sandbox: ServedSandbox) -> Op
         async with services(given, database_urls.app) as built:
             api_key = f"key-{uuid4().hex}"
             served_sandbox.add_account(api_key, Decimal(500))
-            async with built.database.transaction(PLATFORM) as connection:
-                tenant = await tenants.create_tenant(connection, name="test", spend_limit=None)
-            await built.vault.make_ready(tenant.id)
-            async with built.database.transaction(Access.tenant(tenant.id)) as connection:
-                key = await built.vault.add(connection, tenant.id, label="a", api_key=api_key, default=None)
-                await schedule.enrol(connection, tenant.id, key.id)
-            yield House(built, served_sandbox.sandbox, tenant.id, key.id, api_key)
+            tenant_id = await add_tenant(built)
+            key_id = await add_account(built, tenant_id, api_key)
+            yield House(built, served_sandbox.sandbox, tenant_id, key_id, api_key)
 
     return opened
 

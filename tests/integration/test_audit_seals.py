@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,10 +20,24 @@ from app.audit.export import export
 from app.audit.seals import Head
 from app.audit.verification import Verdict, verify
 from app.database import Access, Database, Role
-from app.wiring import DatabaseUrls
+from app.migrate import DatabaseUrls
 from tests.integration.conftest import House, OpenHouse
 
 Run = Callable[[Awaitable[None]], None]
+
+
+@pytest.fixture
+def open_house(open_house: OpenHouse, superuser_url: str) -> OpenHouse:
+    """Opens a House whose tenant has an empty trail: how it came to be is not there."""
+
+    @asynccontextmanager
+    async def emptied(**settings: Any) -> AsyncIterator[House]:
+        async with open_house(**settings) as house:
+            with psycopg.connect(superuser_url) as superuser:
+                superuser.execute("truncate audit_logs, audit_unsealed")
+            yield house
+
+    return emptied
 
 
 async def written(house: House, count: int) -> None:

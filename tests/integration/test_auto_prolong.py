@@ -20,7 +20,7 @@ from app.rentals import auto_prolong, repository
 from app.rentals.auto_prolong import Plan
 from app.rentals.service import Change
 from app.sandbox.faults import FaultKind
-from app.sync.orphans import adopt_orphans
+from app.settlement.recovery import adopt_orphans
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_orphans import die

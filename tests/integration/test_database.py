@@ -16,11 +16,13 @@ import pytest
 import sqlalchemy as sa
 
 from app import migrate
+from app.audit.caller import background
 from app.database import PLATFORM, Access, Database, Role
+from app.database.embedded import EmbeddedPostgres
 from app.errors import DatabaseUnavailable, NotFound
-from app.postgres import EmbeddedPostgres
+from app.idempotency.repository import NO_TENANT
+from app.migrate import DatabaseUrls
 from app.tenants import service as tenants
-from app.wiring import DatabaseUrls
 
 ANYBODY = Access(Role.APP)
 
@@ -129,7 +131,7 @@ def test_what_fails_leaves_no_transaction_open(database_urls: DatabaseUrls, supe
         database = Database(database_urls.app, pool_size=1)
         with contextlib.suppress(NotFound):
             async with database.transaction(PLATFORM) as connection:
-                await tenants.create_tenant(connection, name="never", spend_limit=None)
+                await tenants.create_tenant(connection, background(NO_TENANT), name="never")
                 raise NotFound
         with psycopg.connect(superuser_url) as admin:
             left = admin.execute(

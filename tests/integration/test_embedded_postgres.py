@@ -13,13 +13,13 @@ import psutil
 import psycopg
 import pytest
 
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 from tests.conftest import PROJECT
 
 USER = """
 import sys, time
 from pathlib import Path
-from app.postgres import EmbeddedPostgres
+from app.database.embedded import EmbeddedPostgres
 print(EmbeddedPostgres(Path(sys.argv[1]), durable=False).start(), flush=True)
 time.sleep(600)
 """

@@ -11,7 +11,7 @@ from app.database import Access, Database
 from app.errors import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim, Remembered
-from app.wiring import DatabaseUrls
+from app.migrate import DatabaseUrls
 
 TENANT = uuid4()
 ACCESS = Access.tenant(TENANT)

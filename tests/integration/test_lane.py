@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.accounts import lane
 from app.database import new_id
-from app.queries import run
+from app.database.pipeline import run
 from tests.integration.conftest import House, OpenHouse
 
 

@@ -22,12 +22,11 @@ from app import migrate
 from app.database import Access, Database
 from app.kinds.registry import KindName
 from app.messages import repository as messages
-from app.migrate import MigrationRefused
+from app.migrate import DatabaseUrls, MigrationRefused
 from app.models import metadata
 from app.operations import lookup
 from app.operations.states import State
-from app.rentals import repository as rentals
-from app.wiring import DatabaseUrls
+from app.rentals import views
 from tests.conftest import PROJECT, superuser_of
 from tests.integration import first_schema
 
@@ -148,8 +147,8 @@ def test_from_the_first_schema_everything_can_be_read(at_the_first_schema: Datab
                     connection, tenant_id, state=None, kind=None, rental_id=None, limit=100, before=None
                 )
                 assert {(one.kind, one.state) for one in found} == {(k, s) for k in KindName for s in State}
-                listed = await rentals.listed(
-                    connection, tenant_id, rentals.RentalFilter(), limit=100, before=None
+                listed = await views.listed(
+                    connection, tenant_id, views.RentalFilter(), limit=100, before=None
                 )
                 assert {rental.id for rental in listed} == {one.rental_id for one in found}
                 for rental in listed:

@@ -13,8 +13,8 @@ import psycopg
 
 from app.database import WORKER, Database
 from app.events.notifications import CHANNEL, notify
+from app.migrate import DatabaseUrls
 from app.sandbox.faults import FaultKind
-from app.wiring import DatabaseUrls
 from tests.balance_server import BalanceServer, Reply
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_late_orders import given_up, order_from_elsewhere

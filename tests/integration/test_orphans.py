@@ -8,18 +8,18 @@ from typing import Any
 import psycopg
 
 from app.database import new_id
+from app.database.pipeline import run
 from app.idempotency import repository as idempotency
 from app.idempotency.repository import Claim
 from app.kinds import create, delete
 from app.operations import ledger
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import run
-from app.rentals import repository
-from app.rentals.repository import RentalFilter
+from app.rentals import repository, views
+from app.rentals.views import RentalFilter
 from app.sandbox.shop import COUNTRIES
 from app.settlement import outcomes
-from app.sync.orphans import adopt_orphans
+from app.settlement.recovery import adopt_orphans
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_purchases import history, look_until_settled, operations, rental
 
@@ -134,7 +134,7 @@ def test_a_dead_process_leaves_the_second_order_to_another_one(
             ]
             await house.look()
             async with house.database.transaction(house.tenant) as connection:
-                (found,) = await repository.listed(
+                (found,) = await views.listed(
                     connection, house.tenant_id, RentalFilter(), limit=2, before=None
                 )
                 operation = await ledger.commit_intent(

@@ -13,7 +13,7 @@ from app.operations.states import State
 from app.overview import Overview, overview
 from app.sandbox.faults import Fault, FaultKind
 from app.webhooks import deliveries, repository
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import House, OpenHouse, add_account
 from tests.integration.test_purchases import buy
 
 
@@ -52,14 +52,14 @@ def test_looks_that_are_late_or_under_way_or_failed(open_house: OpenHouse) -> No
 
             async with house.database.transaction(WORKER) as connection:
                 worker = new_id()
-                await leases.live(connection, worker, 60)
+                await leases.register(connection, worker, 60)
                 assert await leases.take(connection, worker, 1)
             under_way = await seen(house)
             assert under_way.accounts[0].held
             assert under_way.lag.accounts == 0
 
             async with house.database.transaction(WORKER) as connection:
-                await leases.bury(connection, worker)
+                await leases.reap(connection, worker)
             house.sandbox.faults.waiting.append(Fault(method="orders", kind=FaultKind.STATUS_500))
             await house.look()
             (failed,) = (await seen(house)).accounts
@@ -146,11 +146,7 @@ def test_webhooks_that_wait_are_late_or_disabled(open_house: OpenHouse) -> None:
 def test_no_more_accounts_are_shown_than_were_asked_for(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            async with house.database.transaction(house.tenant) as connection:
-                second = await house.services.vault.add(
-                    connection, house.tenant_id, label="b", api_key="second", default=None
-                )
-                await schedule.enrol(connection, house.tenant_id, second.id)
+            await add_account(house.services, house.tenant_id, "second", label="b")
             two, one = await seen(house), await seen(house, limit=1)
             assert ([a.label for a in two.accounts], two.more) == (["a", "b"], False)
             assert ([a.label for a in one.accounts], one.more) == (["a"], True)

@@ -12,9 +12,9 @@ from app.accounts.buckets import Limit
 from app.accounts.pace import NotYet, Pace
 from app.database import Access, Database, Role, new_id
 from app.errors import UpstreamBusy
+from app.migrate import DatabaseUrls
 from app.sandbox.faults import Fault, FaultKind
 from app.telemetry import Metrics
-from app.wiring import DatabaseUrls
 from tests.integration.conftest import OpenHouse
 
 NO_LIMIT = Limit(0, 1)

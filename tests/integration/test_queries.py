@@ -7,31 +7,25 @@ from typing import Any
 
 import psycopg
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from psycopg.types.json import Jsonb
 
-from app.database import Access, Database, Role
+from app.database import Access, Database, Role, new_id
+from app.database.pipeline import Answer, Query, atomic_pipeline, raw_connection, run, run_together
 from app.errors import DatabaseUnavailable
-from app.queries import Answer, Query, Statement, driven, in_one_piece, run, run_together
 from tests.conftest import MakeDatabase
 
 ANYBODY = Access(Role.APP)
 ITSELF = Access(None)  # the login, which alone may end its own connections
 
-SET = Statement(sa.text("select set_config('rentgate.test', :value, true) as given"))
-READ = Statement(sa.text("select current_setting('rentgate.test', true) as found"))
-BROKEN = Statement(
-    sa.text("select 1 / :divisor as never").bindparams(sa.bindparam("divisor", type_=sa.Integer))
-)
-BACKEND = Statement(sa.text("select pg_backend_pid() as pid"))
-ENDED = Statement(sa.text("select pg_terminate_backend(pg_backend_pid())"))
-ECHO = Statement(
-    sa.select(
-        sa.bindparam("document", type_=JSONB).label("document"),
-        sa.bindparam("nothing", type_=JSONB(none_as_null=True)).label("nothing"),
-        sa.bindparam("empty", type_=JSONB).label("empty"),
-    )
-)
+SET = "select set_config('rentgate.test', %(value)s, true) as given"
+READ = "select current_setting('rentgate.test', true) as found"
+BROKEN = "select 1 / %(divisor)s as never"
+BACKEND = "select pg_backend_pid() as pid"
+ENDED = "select pg_terminate_backend(pg_backend_pid())"
+ECHO = """
+    select %(document)s::jsonb as document, %(nothing)s::jsonb is null as nothing,
+        jsonb_typeof(%(empty)s::jsonb) as empty, %(ids)s::uuid[] as ids
+"""
 
 setting = Query(SET, {"value": "seen"}, lambda answer: answer.row.given)
 reading = Query(READ, {}, lambda answer: answer.row.found)
@@ -69,17 +63,15 @@ def test_each_sees_what_those_before_it_did(app_url: str) -> None:
     asyncio.run(scenario())
 
 
-def test_values_are_bound_as_their_types_say(app_url: str) -> None:
+def test_values_are_bound_as_psycopg_takes_them(app_url: str) -> None:
     async def scenario() -> None:
         database = Database(app_url)
         async with database.transaction(ANYBODY) as connection:
-            given = {"document": {"a": ["ü", None]}, "nothing": None, "empty": None}
+            ids = [new_id(), new_id()]
+            document = {"a": ["ü", None]}
+            given = {"document": Jsonb(document), "nothing": None, "empty": Jsonb(None), "ids": ids}
             row = await run(connection, Query(ECHO, given, row_of))
-            assert row.document == {"a": ["ü", None]}
-            kinds = sa.text("select cast(:d as jsonb) is null, jsonb_typeof(cast(:e as jsonb))")
-            bound = ECHO.given(given)
-            seen = (await connection.execute(kinds, {"d": bound["nothing"], "e": bound["empty"]})).one()
-            assert tuple(seen) == (True, "null")
+            assert tuple(row) == (document, True, "null", ids)
         await database.aclose()
 
     asyncio.run(scenario())
@@ -124,8 +116,8 @@ def test_nothing_of_a_pipeline_is_sent_before_all_of_it(app_url: str, postgres: 
         database = Database(app_url)
         async with database.transaction(ITSELF) as connection:
             pid = await run(connection, Query(BACKEND, {}, lambda answer: answer.row.pid))
-            async with driven(connection) as driver:
-                async with in_one_piece(driver):
+            async with raw_connection(connection) as driver:
+                async with atomic_pipeline(driver):
                     cursor = await driver.execute("select pg_advisory_xact_lock(4712)")
                     await driver.execute("select 2")
                     await asyncio.sleep(0.2)
@@ -149,7 +141,7 @@ def locks(superuser_url: str, pid: int) -> int:
 def test_an_abandoned_pipeline_gives_its_connection_up(app_url: str) -> None:
     async def scenario() -> None:
         database = Database(app_url, pool_size=1)
-        sleeping = Query(Statement(sa.text("select pg_sleep(30)")), {}, lambda answer: answer)
+        sleeping = Query("select pg_sleep(30)", {}, lambda answer: answer)
 
         task = asyncio.ensure_future(use(database, ANYBODY, sleeping, reading))
         await asyncio.sleep(0.3)

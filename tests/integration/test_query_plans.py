@@ -35,11 +35,11 @@ from app.messages import repository as messages
 from app.operations import lookup
 from app.operations.states import State
 from app.overview import overview
-from app.rentals import repository as rentals
+from app.rentals import views
 from app.rentals.auto_prolong import Plan
-from app.rentals.repository import RentalFilter
 from app.rentals.service import Change
-from app.sync.orphans import adopt_orphans
+from app.rentals.views import RentalFilter
+from app.settlement.recovery import adopt_orphans
 from app.sync.watching import NOTE_SECONDS
 from app.tenants import service as tenants
 from app.values import Period, PeriodUnit
@@ -195,7 +195,7 @@ async def everything(house: House) -> None:
         RentalFilter(created_before=moment),
     ):
         await within(
-            lambda c, f=rental_filter: rentals.listed(c, tenant_id, f, limit=51, before=before)  # type: ignore[misc]
+            lambda c, f=rental_filter: views.listed(c, tenant_id, f, limit=51, before=before)  # type: ignore[misc]
         )
     for audit_filter in (
         AuditFilter(),
@@ -284,7 +284,7 @@ async def delivered(house: House) -> None:
 async def _key(house: House) -> Any:
     async with house.database.transaction(house.tenant) as connection:
         return await tenants.create_api_key(
-            connection, house.tenant_id, name=str(uuid4()), scopes=[], expires_at=None
+            connection, house.caller, name=str(uuid4()), scopes=[], expires_at=None
         )
 
 

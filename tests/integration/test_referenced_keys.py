@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.accounts import schedule
 from app.audit.caller import background
 from app.database import PLATFORM, new_id
 from app.errors import VaultUnavailable
@@ -17,7 +16,7 @@ from app.tenants import service as tenants
 from app.upstream.errors import CallFailed, Outcome
 from app.vault.resolver import Resolver
 from app.vault.sources import sources
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import House, OpenHouse, add_account
 from tests.keyservices import TOKEN, KvStore, served_kv
 
 REFERENCE = "vault:kv/data/acme/key#api_key"
@@ -34,15 +33,8 @@ async def add_referenced(house: House) -> UUID:
     """A second key of the tenant, which is a reference."""
     async with house.database.transaction(PLATFORM) as connection:
         changes = {"reference_prefixes": ["vault:kv/data/acme/"]}
-        await tenants.change_tenant(connection, house.tenant_id, changes)
-    vault = house.services.vault
-    secret = await vault.named(house.tenant_id, REFERENCE, "body.reference")
-    async with house.database.transaction(house.tenant) as connection:
-        key = await vault.add(
-            connection, house.tenant_id, label="b", api_key=secret, default=None, reference=REFERENCE
-        )
-        await schedule.enrol(connection, house.tenant_id, key.id)
-    return key.id
+        await tenants.change_tenant(connection, house.caller, house.tenant_id, changes)
+    return await add_account(house.services, house.tenant_id, reference=REFERENCE)
 
 
 async def opened(house: House, key_id: UUID) -> str:

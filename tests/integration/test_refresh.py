@@ -50,13 +50,13 @@ def test_a_request_outlives_the_worker_that_heard_of_it(open_house: OpenHouse) -
             await asyncio.sleep(0.1)
             async with house.database.transaction(WORKER) as connection:
                 dying = new_id()
-                await leases.live(connection, dying, 1)
+                await leases.register(connection, dying, 1)
                 await connection.execute(sa.text("update account_looks set due_at = now()"))
                 assert await leases.take(connection, dying, 1)
             asking = asyncio.ensure_future(house.services.refresher.refresh(house.caller, bought.id))
             await asyncio.sleep(0.2)
             async with house.database.transaction(WORKER) as connection:
-                assert [told.requested for told in await leases.told(connection, dying)] == [True]
+                assert [told.requested for told in await leases.notices(connection, dying)] == [True]
             stop = asyncio.Event()
             working = asyncio.ensure_future(Worker(house.services).run(stop))
             assert await asking

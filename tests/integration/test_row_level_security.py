@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Access, Database, Role
+from app.migrate import DatabaseUrls
 from app.models import metadata
-from app.wiring import DatabaseUrls
 from tests.conftest import MakeDatabase, superuser_of
 from tests.integration.rows import insert_rows, row_of, tenant_column
 

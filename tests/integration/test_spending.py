@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 
 from app.database import PLATFORM, new_id
+from app.database.pipeline import run
 from app.errors import PriceUnknown, SpendLimitExceeded
 from app.kinds import create
 from app.operations import ledger, spending
 from app.operations.operation import Operation
 from app.operations.states import State
-from app.queries import run
 from app.tenants import service as tenants
 from tests.integration.conftest import House, OpenHouse
 
@@ -34,7 +34,7 @@ async def intend(house: House, price: Decimal | None) -> Operation:
 async def limit(house: House, dollars: int | None) -> None:
     async with house.database.transaction(PLATFORM) as connection:
         value = None if dollars is None else Decimal(dollars)
-        await tenants.change_tenant(connection, house.tenant_id, {"spend_limit": value})
+        await tenants.change_tenant(connection, house.caller, house.tenant_id, {"spend_limit": value})
 
 
 async def figures(house: House) -> tuple[Decimal, Decimal]:

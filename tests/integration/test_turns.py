@@ -8,11 +8,11 @@ import psycopg
 
 from app.accounts import lane
 from app.database import new_id
+from app.database.pipeline import run
 from app.kinds import create
 from app.kinds.purchases import Purchase
 from app.operations import ledger
 from app.operations.states import State
-from app.queries import run
 from tests.integration.conftest import House, OpenHouse
 from tests.integration.test_lock_order import waits_for_a_lock
 from tests.integration.test_purchases import WANTED, charged, operations

@@ -7,12 +7,9 @@ import asyncio
 import psycopg
 import pytest
 
-from app.accounts import schedule
-from app.database import PLATFORM, Access
 from app.errors import NotFound, NoUpstreamKey, UpstreamKeyInUse
-from app.tenants import service as tenants
 from app.vault.cipher import VaultKeyUnusable
-from tests.integration.conftest import OpenHouse
+from tests.integration.conftest import OpenHouse, add_account, add_tenant
 
 
 def test_the_database_holds_no_readable_key(open_house: OpenHouse, superuser_url: str) -> None:
@@ -34,20 +31,16 @@ def test_the_database_holds_no_readable_key(open_house: OpenHouse, superuser_url
 def test_a_swapped_or_rolled_back_ciphertext_does_not_open(open_house: OpenHouse, superuser_url: str) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            async with house.database.transaction(house.tenant) as connection:
-                second = await house.services.vault.add(
-                    connection, house.tenant_id, label="b", api_key="another-key", default=None
-                )
-                await schedule.enrol(connection, house.tenant_id, second.id)
+            second_id = await add_account(house.services, house.tenant_id, "another-key")
             with psycopg.connect(superuser_url) as superuser:
                 superuser.execute(
                     "update upstream_keys set ciphertext ="
                     " (select ciphertext from upstream_keys where id = %s) where id = %s",
-                    [house.key_id, second.id],
+                    [house.key_id, second_id],
                 )
             async with house.database.transaction(house.tenant) as connection:
                 with pytest.raises(VaultKeyUnusable):
-                    await house.services.vault.open_secret(connection, house.tenant_id, second.id)
+                    await house.services.vault.open_secret(connection, house.tenant_id, second_id)
                 plain = await house.services.vault.open_secret(connection, house.tenant_id, house.key_id)
                 assert plain.secret == house.api_key
 
@@ -57,14 +50,9 @@ def test_a_swapped_or_rolled_back_ciphertext_does_not_open(open_house: OpenHouse
 def test_one_account_serves_one_tenant_once(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            async with house.database.transaction(PLATFORM) as connection:
-                other = await tenants.create_tenant(connection, name="other", spend_limit=None)
-            for tenant_id in (house.tenant_id, other.id):
+            for tenant_id in (house.tenant_id, await add_tenant(house.services)):
                 with pytest.raises(UpstreamKeyInUse):
-                    async with house.database.transaction(Access.tenant(tenant_id)) as connection:
-                        await house.services.vault.add(
-                            connection, tenant_id, label="x", api_key=house.api_key, default=None
-                        )
+                    await add_account(house.services, tenant_id, house.api_key)
 
     asyncio.run(scenario())
 

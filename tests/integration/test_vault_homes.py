@@ -10,13 +10,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from app.accounts import schedule
 from app.errors import VaultUnavailable
 from app.vault import cipher
 from app.vault.cipher import VaultKeyUnusable
 from app.vault.homes import home
 from tests.conftest import new_vault_key
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import House, OpenHouse, add_account
 from tests.keyservices import TOKEN, Transit, served_transit
 
 
@@ -50,10 +49,7 @@ async def use(house: House) -> None:
     async with house.database.transaction(house.tenant) as connection:
         found = await house.services.vault.open_secret(connection, house.tenant_id, house.key_id)
         assert found.secret == house.api_key
-        second = await house.services.vault.add(
-            connection, house.tenant_id, label="b", api_key="another-key", default=None
-        )
-        await schedule.enrol(connection, house.tenant_id, second.id)
+    await add_account(house.services, house.tenant_id, "another-key")
 
 
 def test_the_vault_key_in_aws(open_house: OpenHouse, aws: str) -> None:

@@ -9,15 +9,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from app.accounts import schedule
-from app.database import PLATFORM, WORKER, Access
+from app.database import WORKER, Access
 from app.errors import UpstreamKeyInUse, VaultUnavailable
-from app.tenants import service as tenants
 from app.vault import rotation
 from app.vault.cipher import VaultKeyUnusable
 from app.webhooks import repository as webhooks
 from tests.conftest import new_vault_key
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import House, OpenHouse, add_account, add_tenant
 from tests.keyservices import TOKEN, served_transit
 
 
@@ -25,15 +23,9 @@ async def further_tenants(house: House, count: int) -> list[tuple[UUID, UUID]]:
     """Tenants with an upstream key each, whose secret is `secret of <tenant>`."""
     made = []
     for _ in range(count):
-        async with house.database.transaction(PLATFORM) as connection:
-            tenant = await tenants.create_tenant(connection, name="t", spend_limit=None)
-        await house.services.vault.make_ready(tenant.id)
-        async with house.database.transaction(Access.tenant(tenant.id)) as connection:
-            key = await house.services.vault.add(
-                connection, tenant.id, label="k", api_key=f"secret-of-{tenant.id}", default=None
-            )
-            await schedule.enrol(connection, tenant.id, key.id)
-        made.append((tenant.id, key.id))
+        tenant_id = await add_tenant(house.services)
+        key_id = await add_account(house.services, tenant_id, f"secret-of-{tenant_id}")
+        made.append((tenant_id, key_id))
     return made
 
 
@@ -78,10 +70,7 @@ def test_the_vault_key_moves_to_another_home(open_house: OpenHouse, superuser_ur
         async with open_house(vault_key=new, hcvault_token=TOKEN) as house:  # the old one is needed no more
             await all_open(house, made)
             with pytest.raises(UpstreamKeyInUse):  # and accounts are still known by their fingerprints
-                async with house.database.transaction(Access.tenant(made[1][0])) as connection:
-                    await house.services.vault.add(
-                        connection, made[1][0], label="x", api_key=f"secret-of-{made[0][0]}", default=None
-                    )
+                await add_account(house.services, made[1][0], f"secret-of-{made[0][0]}")
         with pytest.raises(VaultKeyUnusable):
             async with open_house(vault_key=old):
                 pass

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from app.postgres import SYSTEM_USER
+from app.database.embedded import SYSTEM_USER
 from tests.ports import free_port
 
 CONFIGURATION = """\

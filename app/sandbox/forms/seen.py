@@ -95,9 +95,7 @@ class Seen:
         if self._may(Variation.EMPTY_REFUSED, 0.25):
             return self.refused_so("Orders not found")
         if self._may(Variation.EMPTY_DATA, 0.25):
-            return self._chance.choice(
-                [{"status": self._status(1)}, {"status": self._status(1), "data": None}]
-            )
+            return self._no_data()
         if self._may(Variation.EMPTY_ROW, 0.25):
             return {"status": self._status(1), "data": [{}]}
         return {"status": self._status(1), "data": []}
@@ -106,13 +104,14 @@ class Seen:
         if self._may(Variation.EMPTY_ROW, 0.25):
             return {"status": self._status(0), "data": [{}]}
         if self._may(Variation.EMPTY_DATA, 0.25):
-            return self._chance.choice(
-                [{"status": self._status(1)}, {"status": self._status(1), "data": None}]
-            )
+            return self._no_data()
         lists: Any = {"SmsList": [], "OtherSms": []}
         if self._may(Variation.SMS_LIST, 0.5):
             lists = self._chance.choice([{}, []])
         return {"status": self._status(1), "data": lists}
+
+    def _no_data(self) -> Body:
+        return self._chance.choice([{"status": self._status(1)}, {"status": self._status(1), "data": None}])
 
     def _countries(self, data: list[Row]) -> Any:
         shown = [self._rows.without(row, "rent_switch_type") for row in data]

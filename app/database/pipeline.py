@@ -1,26 +1,25 @@
-"""Queries that go to the database together, in one round trip, by the driver itself.
+"""Queries in plain SQL that are sent together, in one round trip, by the driver itself.
 
-SQLAlchemy makes and compiles a statement, once. To run it costs SQLAlchemy more than it costs the server, and
-a round trip each: too much where somebody waits for a purchase. What is run here is what a purchase runs.
+To run a statement costs SQLAlchemy more than it costs the server, and a round trip each: too much where a
+caller waits, or where a poll of each of thousands of accounts does. What is run here is what these run.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Generic, LiteralString, TypeVar, cast, overload
 
 import psycopg
-import sqlalchemy as sa
 from psycopg import AsyncPipeline
 from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus
 from psycopg.rows import namedtuple_row
-from sqlalchemy.engine import make_url
+from psycopg.types.json import Jsonb
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.compiler import SQLCompiler
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -28,8 +27,6 @@ B = TypeVar("B")
 
 Driver = psycopg.AsyncConnection[Any]
 Cursor = psycopg.AsyncCursor[Any]
-
-_DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +44,26 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
-    """A statement with its values, and how its answer is read."""
+    """Plain SQL with its values, and how its answer is read.
 
-    statement: Statement
+    Attributes:
+        sql: as psycopg takes it, with `%(name)s` for values; what it selects is listed, since a prepared
+            `select *` fails once a migration has added a column.
+        values: as psycopg binds them: JSON in `Jsonb`, several of a kind as a list for `= any(...)`.
+    """
+
+    sql: LiteralString
     values: Mapping[str, Any]
     read: Callable[[Answer], T]
 
     def then(self, further: Callable[[T], A]) -> Query[A]:
         """This query, what was read of its answer taken further."""
-        return Query(self.statement, self.values, lambda answer: further(self.read(answer)))
+        return Query(self.sql, self.values, lambda answer: further(self.read(answer)))
 
 
-class Statement:
-    """A statement of SQLAlchemy's, compiled once for the driver."""
-
-    def __init__(self, made: sa.Executable, columns: Collection[str] | None = None) -> None:
-        """Compile it. A list of values has to be an array: `in_` has another text for each length.
-
-        Args:
-            columns: of an INSERT: the columns whose values are given by their names.
-        """
-        compiled = cast("sa.ClauseElement", made).compile(
-            dialect=_DIALECT, column_keys=None if columns is None else list(columns)
-        )
-        self.sql: LiteralString = cast("Any", str(compiled))
-        self._compiled = cast("SQLCompiler", compiled)
-        self._binders = {
-            name: binder
-            for bind, name in self._compiled.bind_names.items()
-            if (binder := bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)) is not None
-        }
-
-    def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as the driver takes them."""
-        given = dict(self._compiled.construct_params(dict(values)))
-        for name, binder in self._binders.items():
-            given[name] = binder(given[name])
-        return given
-
-
-def constant(word: str) -> sa.ColumnClause[str]:
-    """A word of ours as it stands in SQL: the planner takes a partial index only for what it can read."""
-    return sa.literal_column(f"'{word}'", sa.Text)
+def records(rows: Iterable[Any]) -> Jsonb:
+    """Dataclasses as `jsonb_to_recordset` reads them."""
+    return Jsonb([asdict(row) for row in rows], dumps=partial(json.dumps, default=str))
 
 
 async def run(connection: AsyncConnection, query: Query[T]) -> T:
@@ -97,7 +72,7 @@ async def run(connection: AsyncConnection, query: Query[T]) -> T:
     Raises:
         psycopg.Error: it failed, and with it the transaction.
     """
-    async with driven(connection) as driver:
+    async with raw_connection(connection) as driver:
         answer = await _answer(await _send(driver, query))
     return query.read(answer)
 
@@ -115,8 +90,8 @@ async def run_together(connection: AsyncConnection, /, *queries: Query[Any]) -> 
     Raises:
         psycopg.Error: one failed, and with it the transaction.
     """
-    async with driven(connection) as driver:
-        async with in_one_piece(driver):
+    async with raw_connection(connection) as driver:
+        async with atomic_pipeline(driver):
             cursors = [await _send(driver, query) for query in queries]
         return tuple(
             [query.read(await _answer(cursor)) for query, cursor in zip(queries, cursors, strict=True)]
@@ -125,7 +100,7 @@ async def run_together(connection: AsyncConnection, /, *queries: Query[Any]) -> 
 
 async def _send(driver: Driver, query: Query[Any]) -> Cursor:
     cursor = driver.cursor(row_factory=namedtuple_row)
-    return await cursor.execute(query.statement.sql, query.statement.given(query.values))
+    return await cursor.execute(query.sql, query.values)
 
 
 async def _answer(cursor: Cursor) -> Answer:
@@ -133,7 +108,7 @@ async def _answer(cursor: Cursor) -> Answer:
 
 
 @asynccontextmanager
-async def in_one_piece(driver: Driver) -> AsyncIterator[None]:
+async def atomic_pipeline(driver: Driver) -> AsyncIterator[None]:
     """A pipeline of which nothing is sent before its end.
 
     Psycopg sends each statement of a pipeline as it comes. A process that is stopped between two of them
@@ -155,7 +130,7 @@ def _communicate_when_whole(pipeline: AsyncPipeline) -> PQGen[None]:
 
 
 @asynccontextmanager
-async def driven(connection: AsyncConnection) -> AsyncIterator[Driver]:
+async def raw_connection(connection: AsyncConnection) -> AsyncIterator[Driver]:
     """The driver's own connection. If it breaks, or is left in the middle of a pipeline, it doesn't go back
     to the pool.
     """

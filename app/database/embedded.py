@@ -18,6 +18,8 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -148,15 +150,11 @@ class EmbeddedPostgres:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--no-instructions",
+            *(() if self._durable else ("--no-sync",)),
         ]
-        if not self._durable:
-            arguments.append("--no-sync")
         try:
             done = subprocess.run(  # noqa: S603
-                [_binary("initdb"), *arguments],
-                check=False,
-                capture_output=True,
-                **_as_user(owner),
+                [_binary("initdb"), *arguments], check=False, capture_output=True, **_as_user(owner)
             )
         finally:
             pwfile.unlink(missing_ok=True)
@@ -235,18 +233,12 @@ class EmbeddedPostgres:
             shutil.rmtree(running.socket_dir, ignore_errors=True)
 
 
-class _locked:  # noqa: N801
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     """Holds a file's exclusive lock for a block."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = self._path.open("ab")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,9 +1,4 @@
-"""The database: one engine, and `transaction()`, the only place that commits.
-
-Row-level security in Postgres stands behind every query. A transaction acts under one of three roles, none
-of which can pass the policies, and both the role and the tenant are set for the transaction only, so that a
-pooler in transaction mode never hands one tenant's rights to another.
-"""
+"""One engine a process, and `transaction()`, the only place that commits."""
 
 from __future__ import annotations
 
@@ -11,11 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, TypeVar
-from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
@@ -24,9 +16,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from uuid_utils.compat import uuid7
 
-from app import closing
+from app.database import at_commit
+from app.database.access import LOGIN_ROLE, Access, Role
 from app.errors import DatabaseUnavailable
 
 T = TypeVar("T")
@@ -35,67 +27,6 @@ log = structlog.get_logger(__name__)
 
 CHECKOUT_SECONDS = 2.5
 """How long a caller waits for a usable connection before it is told that the database is away."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-Timestamp = sa.TIMESTAMP(timezone=True)
-Money = sa.Numeric(14, 4)
-
-
-class Role(StrEnum):
-    """The database roles that the gateway acts as; each sees only what its policies grant."""
-
-    APP = "rentgate_app"
-    WORKER = "rentgate_worker"
-    PLATFORM = "rentgate_platform"
-
-
-OWN_ROLE = "none"
-"""What Postgres calls the role of the login itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """In whose name a transaction acts."""
-
-    role: Role | None
-    tenant_id: UUID | None = None
-    token_hash: bytes | None = None
-
-    @classmethod
-    def tenant(cls, tenant_id: UUID) -> Access:
-        """One tenant's rows, and nothing else."""
-        return cls(Role.APP, tenant_id)
-
-    @classmethod
-    def sealer(cls, tenant_id: UUID) -> Access:
-        """One tenant's audit trail, to seal and to verify."""
-        return cls(Role.WORKER, tenant_id)
-
-    @classmethod
-    def owner(cls, tenant_id: UUID) -> Access:
-        """One tenant's audit trail, to prune; only the owner's own login has this right."""
-        return cls(None, tenant_id)
-
-    @classmethod
-    def bearer(cls, token_hash: bytes) -> Access:
-        """The one API key whose token hashes to this; what a request has before its tenant is known."""
-        return cls(Role.APP, token_hash=token_hash)
-
-
-WORKER = Access(Role.WORKER)
-"""Finding what is due, over all tenants; the work itself is then done in the tenant's name."""
-
-PLATFORM = Access(Role.PLATFORM)
-"""Making and listing tenants."""
 
 _UNMIGRATED = (
     psycopg.errors.UndefinedTable,
@@ -145,7 +76,7 @@ class Database:
             raise _meaning(error) or error from None
         try:
             yield connection
-            await closing.commit(connection)
+            await at_commit.commit(connection)
         except (DBAPIError, psycopg.Error) as error:
             meaning = _meaning(error)
             if meaning is None:
@@ -172,12 +103,12 @@ class Database:
         try:
             await connection.exec_driver_sql(
                 _BEGIN_AS.format(
-                    role=access.role.value if access.role else OWN_ROLE,
+                    role=access.role.value if access.role else LOGIN_ROLE,
                     tenant_id=access.tenant_id or "",
                     token_hash=access.token_hash.hex() if access.token_hash else "",
                 )
             )
-            closing.begin(connection)
+            at_commit.begin(connection)
         except BaseException:
             await _give_back(connection)
             raise
@@ -313,13 +244,3 @@ def lost(error: DBAPIError | psycopg.Error) -> bool:
 
 def _away(error: BaseException | None) -> bool:
     return isinstance(error, _GONE)
-
-
-def violated(error: sa.exc.IntegrityError) -> str | None:
-    """The name of the constraint that refused a row."""
-    return error.orig.diag.constraint_name if isinstance(error.orig, psycopg.Error) else None
-
-
-def new_id() -> UUID:
-    """A new UUIDv7: unique, and sorted by the time of its making."""
-    return uuid7()

@@ -14,12 +14,12 @@ from typing import Any, LiteralString
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.queries import driven, in_one_piece
+from app.database.pipeline import atomic_pipeline, raw_connection
 
 _POSTPONED = "rentgate.postponed"
 
 
-class Rank(IntEnum):
+class LockOrder(IntEnum):
     """The order in which a transaction's last rows are written."""
 
     BALANCE = 1
@@ -33,7 +33,7 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ClosingWrite:
+class DeferredWrite:
     """A statement that is run with the commit.
 
     Attributes:
@@ -41,7 +41,7 @@ class ClosingWrite:
         gathers: whether it runs once however often it was postponed: its values are lists, which are joined.
     """
 
-    rank: Rank
+    rank: LockOrder
     sql: LiteralString
     gathers: bool = False
 
@@ -51,7 +51,7 @@ def begin(connection: AsyncConnection) -> None:
     connection.info[_POSTPONED] = []
 
 
-def at_commit(connection: AsyncConnection, write: ClosingWrite, values: Mapping[str, Any]) -> None:
+def at_commit(connection: AsyncConnection, write: DeferredWrite, values: Mapping[str, Any]) -> None:
     """Have something written when the transaction commits; if that fails, it doesn't commit."""
     connection.info[_POSTPONED].append((write, values))
 
@@ -63,21 +63,21 @@ async def commit(connection: AsyncConnection) -> None:
         psycopg.Error: it could not be written; nothing is committed, unless the connection was lost.
     """
     postponed = connection.info.pop(_POSTPONED)
-    async with driven(connection) as driver:
+    async with raw_connection(connection) as driver:
         if not postponed:
             await driver.execute("commit")
             return
-        async with in_one_piece(driver):
+        async with atomic_pipeline(driver):
             for write, values in sorted(_gathered(postponed), key=lambda one: one[0].rank):
                 await driver.execute(write.sql, values)
             await driver.execute("commit")
 
 
 def _gathered(
-    postponed: Iterable[tuple[ClosingWrite, Mapping[str, Any]]],
-) -> Iterator[tuple[ClosingWrite, Mapping[str, Any]]]:
+    postponed: Iterable[tuple[DeferredWrite, Mapping[str, Any]]],
+) -> Iterator[tuple[DeferredWrite, Mapping[str, Any]]]:
     """What was postponed, with one of each write that gathers."""
-    lists: dict[ClosingWrite, dict[str, list[Any]]] = {}
+    lists: dict[DeferredWrite, dict[str, list[Any]]] = {}
     for write, values in postponed:
         if not write.gathers:
             yield write, values
