@@ -20,9 +20,9 @@ from app.kinds.delete import delete
 from app.webhooks import claims, deliveries, repository
 from app.webhooks.claims import LEASE_SECONDS, Claim, Claimed
 from app.webhooks.sender import Answer
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
 from tests.integration.endpoints import hooked, queue_up, queued, until
-from tests.integration.test_purchases import buy, history
+from tests.integration.house import House
 
 MOST = 4
 TAKEN, REFUSED = Answer(0.1, 204), Answer(0.1, 500)
@@ -354,7 +354,7 @@ def test_an_endpoint_is_due_if_and_when_its_event_is_committed(
         with pytest.raises(ZeroDivisionError):
             await emitted_and_rolled_back(house)
         assert due_in(superuser_url, webhook_id) is None
-        await buy(house)
+        await house.buy()
         remaining = due_in(superuser_url, webhook_id)
         assert remaining is not None
         assert remaining <= 0
@@ -393,11 +393,11 @@ def test_an_event_is_written_though_its_webhook_is_deleted_at_that_moment(
             psycopg.connect(superuser_url, autocommit=True) as watching,
         ):
             deleting.execute("delete from webhooks")
-            buying = asyncio.ensure_future(buy(house))
+            buying = asyncio.ensure_future(house.buy())
             await until(lambda: watching.execute(waiting_for_it).fetchall())
             deleting.commit()
             bought = (await buying).rental
-        assert await history(house, bought.id) == ["rental.created"]
+        assert await house.history(bought.id) == ["rental.created"]
         assert (await queued(house)).pending == 0
 
     in_house(scenario)
@@ -408,7 +408,7 @@ def test_what_waits_behind_an_earlier_event_is_nobodys_to_deliver(
 ) -> None:
     async def scenario(house: House) -> None:
         await hooked(house)
-        bought = (await buy(house)).rental
+        bought = (await house.buy()).rental
         await delete(house.services.changes, house.caller, bought.id, None)
         async with house.database.transaction(house.tenant) as connection:
             await connection.exec_driver_sql(
