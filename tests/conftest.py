@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -26,13 +28,18 @@ MakeDatabase = Callable[[], DatabaseUrls]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
-    """The superuser's URL of the embedded server, which all test processes of the run share."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    server = EmbeddedPostgres((shared / "rentgate").absolute(), durable=False)
+def postgres(testrun_uid: str) -> Iterator[str]:
+    """The superuser's URL of the embedded server, which all test processes of the run share.
+
+    It has a folder of its own: each run of pytest closes pytest's to other users, and where root runs the
+    tests, the server of a run beside it is another user's.
+    """
+    folder = Path(tempfile.gettempdir()) / f"rentgate-tests-{testrun_uid}"
+    server = EmbeddedPostgres(folder, durable=False)
     yield server.start()
     server.stop()
+    if not (folder / "postgres" / "data" / "postmaster.pid").exists():  # nobody uses it any more
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from app.sandbox.faults import Fault
+from app.sandbox.shop import COUNTRIES
 from app.sandbox.world import Account, Arrived, Order
 from tests.served import ServedSandbox
 
@@ -59,6 +60,23 @@ class Tenant:
         """Store an upstream key."""
         body = {"label": "sandbox", "api_key": api_key}
         return self.http.post(f"/tenants/{self.id}/upstream-keys", json=body)
+
+    def in_review(self) -> Answer:
+        """A purchase that was made while somebody bought the same thing elsewhere."""
+        self.rent(service="opt45")
+        self.fault("create", "drop", "after")
+        self.fault("orders", "status_500", times=2)
+        world = self.sandbox.sandbox.world
+        world.new_order(self.account, world.new_number(COUNTRIES["RU"]), "opt44", 7)
+        pending = ok(self.buy(service="opt44"), 202)
+        return self.until(pending["id"], status="review")
+
+    def gets_another_secret(self, secret: str) -> None:
+        """The provider gives the account another key."""
+        accounts = self.sandbox.sandbox.world.accounts
+        account = accounts.pop(self.upstream_key)
+        accounts[secret] = account
+        account.api_key = self.upstream_key = secret
 
     def close(self) -> None:
         """Stop the worker's looks at the account."""

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,24 +20,15 @@ from sqlalchemy.engine import make_url
 
 from app import migrate
 from app.database.embedded import EmbeddedPostgres
-from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
+from tests.acceptance.commands import environment, rentgate
+from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
 from tests.balance_server import BalanceServer
 from tests.conftest import PROJECT
-from tests.processes import Forked, done
+from tests.processes import Forked
 from tests.served import ServedSandbox
 
 REFUSED = "made by an unreleased version: remove the data folder, or restore it with that version"
-
-
-def environment(**settings: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RENTGATE_")}
-    return {**inherited, **QUICK, **settings}
-
-
-def rentgate(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        return done(arguments, environment(**settings), Path(folder))
 
 
 def test_doctor_finds_everything_well(settings: dict[str, str]) -> None:

@@ -21,9 +21,9 @@ import pytest
 from app.database.embedded import EmbeddedPostgres
 from app.sandbox import SandboxOptions
 from app.tenants.tokens import token_prefix
+from tests.acceptance.commands import rentgate
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok, problem
-from tests.acceptance.test_commands import rentgate
 from tests.balance_server import Asked, BalanceServer, Reply
 from tests.canaries import Canary, files_under, found_in, tables_of
 from tests.conftest import new_vault_key

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.acceptance.commands import environment
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Tenant, eventually, ok
-from tests.acceptance.test_commands import environment
 from tests.conftest import MakeDatabase
 from tests.ports import free_port
 from tests.processes import Forked, done

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway
+from tests.acceptance.odd_answers import COUNTRIES, DAY, NOW, OFFERS, PURCHASE, listed, of_order, order
 from tests.acceptance.tenant import eventually, ok, problem
-from tests.acceptance.test_odd_upstream import COUNTRIES, DAY, NOW, OFFERS, PURCHASE, listed, of_order, order
 from tests.acceptance.verbatim import Caller, serving, verbatim_gateway
 from tests.conftest import MakeDatabase, new_vault_key, superuser_of
 from tests.verbatim import Body, Verbatim

@@ -17,7 +17,6 @@ from sqlalchemy.engine import make_url
 
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, running_gateway, settings_for
 from tests.acceptance.tenant import Answer, Tenant, eventually, ok, problem
-from tests.acceptance.test_rotation import same_account
 from tests.conftest import MakeDatabase
 from tests.keyservices import TOKEN, KvStore, served_kv
 from tests.served import ServedSandbox
@@ -305,7 +304,7 @@ def test_a_value_that_is_replaced_at_its_source_is_tried_and_used(
 ) -> None:
     made = referred(acme, f"vault:{place}#api_key")
     acme.rent()
-    same_account(acme, acme.sandbox.new_key())
+    acme.gets_another_secret(acme.sandbox.new_key())
     kv.put(place, api_key=acme.upstream_key)
     at = f"/tenants/{acme.id}/upstream-keys/{made['id']}"
     wanted = (acme.upstream_key[-4:], "active")

@@ -6,22 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from app.sandbox.shop import COUNTRIES
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, MakeTenant, running_gateway
-from tests.acceptance.tenant import Answer, Tenant, eventually, ok, problem
+from tests.acceptance.tenant import Tenant, eventually, ok, problem
 from tests.processes import done
 from tests.served import ServedSandbox
-
-
-def in_review(tenant: Tenant) -> Answer:
-    """A purchase that was made while somebody bought the same thing elsewhere."""
-    tenant.rent(service="opt45")
-    tenant.fault("create", "drop", "after")
-    tenant.fault("orders", "status_500", times=2)
-    world = tenant.sandbox.sandbox.world
-    world.new_order(tenant.account, world.new_number(COUNTRIES["RU"]), "opt44", 7)
-    pending = ok(tenant.buy(service="opt44"), 202)
-    return tenant.until(pending["id"], status="review")
 
 
 def resolve(tenant: Tenant, operation_id: str, **body: Any) -> Any:
@@ -30,7 +18,7 @@ def resolve(tenant: Tenant, operation_id: str, **body: Any) -> Any:
 
 
 def test_a_review_shows_its_candidates_and_is_settled_by_choosing_one(tenant: Tenant) -> None:
-    rental = in_review(tenant)
+    rental = tenant.in_review()
     (operation,) = tenant.operations(state="review")
     assert operation["id"] == rental["pending_operation"]
     candidates = operation["candidates"]
@@ -55,7 +43,7 @@ def test_a_review_shows_its_candidates_and_is_settled_by_choosing_one(tenant: Te
 
 
 def test_a_review_that_proved_to_be_nothing(tenant: Tenant) -> None:
-    rental = in_review(tenant)
+    rental = tenant.in_review()
     operation_id = rental["pending_operation"]
     wrong = resolve(tenant, operation_id, outcome="failed", upstream_order_id="1")
     problem(wrong, 422, "invalid_request")
@@ -66,7 +54,7 @@ def test_a_review_that_proved_to_be_nothing(tenant: Tenant) -> None:
 
 def test_only_the_administrator_resolves(make_tenant: MakeTenant) -> None:
     tenant, other = make_tenant(), make_tenant()
-    rental = in_review(tenant)
+    rental = tenant.in_review()
     at = f"/operations/{rental['pending_operation']}/resolve"
     problem(tenant.http.post(at, json={"outcome": "failed"}), 403, "insufficient_scope")
     named = {"X-Tenant-ID": other.id}
@@ -87,7 +75,7 @@ def test_reviews_from_the_shell_and_in_the_metrics(
     with running_gateway(tmp_path / "log", **settings) as gateway:
         with gateway.client(ADMIN_TOKEN) as admin:
             tenant = Tenant.create(gateway.client, admin, sandbox)
-            rental = in_review(tenant)
+            rental = tenant.in_review()
             operation_id = rental["pending_operation"]
             shown = rentgate("review")
             assert operation_id in shown

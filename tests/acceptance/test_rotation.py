@@ -54,14 +54,6 @@ def test_overlaps_that_are_none(tenant: Tenant, overlap: object) -> None:
     assert body["errors"][0]["location"] == "body.overlap_seconds"
 
 
-def same_account(tenant: Tenant, secret: str) -> None:
-    """The provider gives the account another key."""
-    accounts = tenant.sandbox.sandbox.world.accounts
-    account = accounts.pop(tenant.upstream_key)
-    accounts[secret] = account
-    account.api_key = tenant.upstream_key = secret
-
-
 def test_a_new_secret_of_the_same_account(tenant: Tenant) -> None:
     rental = tenant.rent()
     at = f"/tenants/{tenant.id}/upstream-keys/{tenant.upstream_key_id}"
@@ -69,7 +61,7 @@ def test_a_new_secret_of_the_same_account(tenant: Tenant) -> None:
         tenant.http.put(f"{at}/secret", json={"api_key": "nobody-knows-me"}), 502, "upstream_key_rejected"
     )
     assert ok(tenant.http.get(at))["status"] == "active"
-    same_account(tenant, "the-new-secret-4321")
+    tenant.gets_another_secret("the-new-secret-4321")
     changed = ok(tenant.http.put(f"{at}/secret", json={"api_key": "the-new-secret-4321"}))
     assert (changed["last_four"], changed["status"]) == ("4321", "active")
     ok(tenant.http.post(f"/rentals/{rental['id']}/activate"), 202)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tests.acceptance.conftest import ADMIN_TOKEN, QUICK, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
-from tests.acceptance.test_review import in_review
 from tests.balance_server import BalanceServer, Reply
 from tests.conftest import PROJECT
 from tests.processes import done
@@ -56,7 +55,7 @@ def test_once_tells_how_all_stands_and_no_secret(
             hook = {"url": "https://one.example/hook", "events": ["*"]}
             webhook = ok(tenant.http.post("/webhooks", json=hook), 201)
             ok(tenant.http.patch(f"/webhooks/{webhook['id']}", json={"status": "disabled"}))
-            in_review(tenant)
+            tenant.in_review()
             tenant.rent()
             text = once(settings, tmp_path)
             for name in ("queued", "sent", "unknown"):

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.acceptance.commands import environment
 from tests.acceptance.conftest import ADMIN_TOKEN, Gateway, fresh_gateway, running_gateway
 from tests.acceptance.tenant import PURCHASE, Tenant, eventually, ok
-from tests.acceptance.test_commands import environment
 from tests.collector import Collected, Collector, collecting
 from tests.conftest import PROJECT
 from tests.receiver import receiving

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.commands import environment, rentgate
 from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.acceptance.tenant import Tenant, ok, problem
-from tests.acceptance.test_commands import environment, rentgate
 from tests.conftest import PROJECT, MakeDatabase, new_vault_key
 from tests.keyservices import TOKEN, served_transit
 from tests.served import ServedSandbox

@@ -75,7 +75,7 @@ def test_an_endpoint_is_told_signed_and_in_order(owner: Tenant, receiver: Receiv
     done = eventually(
         lambda: deliveries(owner, webhook), lambda d: all(x["status"] == "delivered" for x in d)
     )
-    assert {d["event_id"] for d in done} == {event["id"] for event in feed}
+    assert {d["event_id"] for d in done} >= {event["id"] for event in feed}  # further ones may come meanwhile
     assert all(d["response_status"] == 204 and d["attempts"] == 1 and d["duration_ms"] >= 0 for d in done)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.acceptance.commands import environment
 from tests.acceptance.conftest import ADMIN_TOKEN, running_gateway
 from tests.acceptance.tenant import Tenant, eventually, ok
-from tests.acceptance.test_commands import environment
 from tests.conftest import superuser_of
 from tests.processes import Command, Forked
 from tests.served import ServedSandbox

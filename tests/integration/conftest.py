@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from app.accounts import leases, schedule
-from app.accounts.calls import WatchedAccount
-from app.audit.caller import Caller, background
-from app.database import PLATFORM, WORKER, Access, Database
-from app.idempotency.repository import NO_TENANT
 from app.migrate import DatabaseUrls
 from app.sandbox import SandboxOptions
-from app.sandbox.state import Sandbox
 from app.settings import Settings
-from app.sync.assignments import AssignedAccount, Lease
-from app.sync.looks import Lost
-from app.sync.watch import Watch
-from app.sync.watching import Watching
-from app.tenants import service as tenants
-from app.upstream_accounts.service import AccountSettings
-from app.wiring import Services, services
+from app.wiring import services
 from tests.conftest import new_vault_key
+from tests.integration.house import House, add_account, add_tenant
 from tests.served import ServedSandbox
 
 T = TypeVar("T")
@@ -47,57 +33,6 @@ QUICK: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class House:
-    """A gateway's services with one tenant, its upstream account, and the sandbox behind it."""
-
-    services: Services
-    sandbox: Sandbox
-    tenant_id: UUID
-    key_id: UUID
-    api_key: str
-
-    @property
-    def database(self) -> Database:
-        """The gateway's database."""
-        return self.services.database
-
-    @property
-    def caller(self) -> Caller:
-        """Somebody of the tenant."""
-        return Caller(self.tenant_id, "api_key:test", "127.0.0.1", "req-1")
-
-    @property
-    def tenant(self) -> Access:
-        """The tenant's own access."""
-        return Access.tenant(self.tenant_id)
-
-    async def look(self) -> None:
-        """Have a worker of the test's own poll the account once, unless another one has it."""
-        built, lease = self.services, Lease()
-        poller = Watching(built.database, built.looker, built.pace, built.notifications, built.metrics)
-        async with self.database.transaction(WORKER) as connection:
-            lease.renew(await leases.register(connection, lease.holder, 60), time.monotonic(), 60)
-            await schedule.make_due(connection, self.tenant_id, self.key_id)
-            taken = await leases.take(connection, lease.holder, 1_000)
-        for one in taken:
-            if one.upstream_key_id == self.key_id:
-                watch = Watch(WatchedAccount(one.tenant_id, one.upstream_key_id), one.failures)
-                account = AssignedAccount(watch, time.monotonic(), requested=one.requested)
-                with contextlib.suppress(Lost):
-                    await poller.poll(account, lease)
-                await poller.give_back(account, lease)
-        async with self.database.transaction(WORKER) as connection:
-            await leases.reap(connection, lease.holder)
-
-    async def refresh(self, rental_id: UUID) -> bool:
-        """Refresh a rental as the tenant's caller, with a worker of the test's own polling."""
-        asking = asyncio.ensure_future(self.services.refresher.refresh(self.caller, rental_id))
-        while not asking.done():
-            await self.look()
-        return await asking
-
-
 @pytest.fixture
 def served_sandbox() -> Iterator[ServedSandbox]:
     """A sandbox upstream over real HTTP."""
@@ -107,27 +42,6 @@ def served_sandbox() -> Iterator[ServedSandbox]:
 
 
 OpenHouse = Callable[..., Any]
-
-
-async def add_tenant(built: Services, name: str = "test") -> UUID:
-    """A new tenant."""
-    async with built.database.transaction(PLATFORM) as connection:
-        return (await tenants.create_tenant(connection, background(NO_TENANT), name=name)).id
-
-
-async def add_account(
-    built: Services,
-    tenant_id: UUID,
-    api_key: str | None = None,
-    *,
-    label: str = "a",
-    reference: str | None = None,
-) -> UUID:
-    """A further upstream account of a tenant's."""
-    accounts, settings = built.upstream_accounts, AccountSettings(label=label)
-    secret = await accounts.secret(tenant_id, api_key, reference=reference)
-    async with built.database.transaction(Access.tenant(tenant_id)) as connection:
-        return (await accounts.add(connection, background(tenant_id), secret, settings)).id
 
 
 @pytest.fixture

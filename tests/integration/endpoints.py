@@ -10,7 +10,7 @@ import psycopg
 
 from app.database import WORKER
 from app.webhooks import claims, repository
-from tests.integration.conftest import House
+from tests.integration.house import House
 
 
 async def hooked(house: House, url: str = "https://example.com") -> UUID:

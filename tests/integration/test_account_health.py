@@ -24,8 +24,8 @@ from app.database import WORKER
 from app.events import repository as events
 from app.operations.states import State
 from app.upstream.set_aside import SetAside
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_purchases import buy, operations
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 from tests.verbatim import Verbatim
 
 QUOTE = "restore_user_precalc"
@@ -115,9 +115,9 @@ def test_a_purchase_waits_for_no_note_of_the_accounts_health(open_house: OpenHou
             await observe(house, QUOTE, odd=True)
             async with house.database.transaction(house.tenant) as holding:
                 await holding.execute(sa.select(account_health).with_for_update())
-                bought = await buy(house)
+                bought = await house.buy()
                 assert bought.rental.upstream_order_id == "40301"
-                assert [operation.state for operation in await operations(house)] == [State.SUCCEEDED]
+                assert [operation.state for operation in await house.operations()] == [State.SUCCEEDED]
                 assert await methods_with_problems(house) == [QUOTE]
             await house.services.executor.drain()
             assert await methods_with_problems(house) == [QUOTE, "create"]
@@ -142,10 +142,10 @@ def test_a_purchase_does_not_hang_on_a_note_that_cant_be_written(
             with psycopg.connect(superuser_url) as connection:
                 connection.execute(BROKEN[logged])
             with structlog.testing.capture_logs() as logs:
-                bought = await buy(house)
+                bought = await house.buy()
                 await house.services.executor.drain()
             assert bought.rental.upstream_order_id == "40301"
-            assert [operation.state for operation in await operations(house)] == [State.SUCCEEDED]
+            assert [operation.state for operation in await house.operations()] == [State.SUCCEEDED]
             assert [line["event"] for line in logs if line["event"].startswith("health.")] == [logged]
 
     with Verbatim() as upstream:
@@ -157,7 +157,7 @@ def test_an_odd_answer_to_a_purchase_degrades_the_account_once_the_outcome_is_kn
 ) -> None:
     async def scenario(upstream: Verbatim) -> None:
         async with oddly_answered(open_house, upstream) as house:
-            await buy(house)
+            await house.buy()
             await house.services.executor.drain()
             shown = await health_of(house)
             assert shown.problem is not None

@@ -21,7 +21,8 @@ from app.audit.seals import Head
 from app.audit.verification import Verdict, verify
 from app.database import Access, Database, Role
 from app.migrate import DatabaseUrls
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 
 Run = Callable[[Awaitable[None]], None]
 

@@ -22,9 +22,9 @@ from app.rentals.service import Change
 from app.sandbox.faults import FaultKind
 from app.settlement.recovery import adopt_orphans
 from app.values import Period, PeriodUnit
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_orphans import die
-from tests.integration.test_purchases import charged, fault, operations
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
+from tests.integration.postgres import die
 
 WEEK = Period(PeriodUnit.WEEK, 1)
 SIX_DAYS = 6.2 * 86_400
@@ -90,7 +90,7 @@ def test_what_passes_is_tried_again_until_it_is_made(open_house: OpenHouse, supe
         async with open_house() as house:
             rental_id = await planned(house)
             assert await due(house) == [rental_id]
-            fault(house, "prolong", FaultKind.RATE_LIMIT)
+            house.fault("prolong", FaultKind.RATE_LIMIT)
             await prolong(house, rental_id)
             assert await due(house) == []
             assert "rental.auto_prolong_failed" not in events(superuser_url)
@@ -109,7 +109,7 @@ def test_of_several_processes_one_prolongs(open_house: OpenHouse) -> None:
         async with open_house() as house:
             rental_id = await planned(house)
             await asyncio.gather(*(prolong(house, rental_id) for _ in range(5)))
-            states = [op.state for op in await operations(house) if op.kind == "prolong"]
+            states = [op.state for op in await house.operations() if op.kind == "prolong"]
             assert states == ["succeeded"]
 
     asyncio.run(scenario())
@@ -126,7 +126,7 @@ def test_what_a_dead_process_never_sent_is_tried_again(open_house: OpenHouse, su
             assert "rental.auto_prolong_failed" not in events(superuser_url)
             retry_now(superuser_url)
             await prolong(house, rental_id)
-            states = [operation.state for operation in await operations(house)]
+            states = [operation.state for operation in await house.operations()]
             assert states == ["succeeded", "failed", "succeeded"]
 
     asyncio.run(scenario())
@@ -140,12 +140,12 @@ def test_a_plan_that_is_made_again_prolongs_no_end_twice(open_house: OpenHouse, 
             rental_id = await planned(house)
             plan = Change(prolonging=Plan(Period(PeriodUnit.DAY, 3), None))
             await house.services.rentals.describe(house.caller, rental_id, plan)
-            fault(house, "orders", FaultKind.STATUS_500)
+            house.fault("orders", FaultKind.STATUS_500)
             await prolong(house, rental_id)
             await house.services.rentals.describe(house.caller, rental_id, plan)
             assert await due(house) == [rental_id]
             await prolong(house, rental_id)
-            assert charged(house) == ["create", "prolong_max"]
+            assert house.charged() == ["create", "prolong_max"]
             assert await due(house) == []
             assert "rental.auto_prolong_failed" not in events(superuser_url)
 
@@ -161,12 +161,12 @@ def test_who_was_late_prolongs_no_further_end(open_house: OpenHouse, superuser_u
             rental_id = await planned(house)
             plan = Change(prolonging=Plan(Period(PeriodUnit.DAY, 3), None))
             await house.services.rentals.describe(house.caller, rental_id, plan)
-            fault(house, "getdata", FaultKind.HANG, seconds=1)
+            house.fault("getdata", FaultKind.HANG, seconds=1)
             waiting = asyncio.ensure_future(prolong(late, rental_id))
             await asyncio.sleep(0.3)
             await prolong(house, rental_id)
             await waiting
-            assert charged(house) == ["create", "prolong_max"]
+            assert house.charged() == ["create", "prolong_max"]
             assert "rental.auto_prolong_failed" not in events(superuser_url)
 
     asyncio.run(scenario())

@@ -35,8 +35,8 @@ from app.upstream.transport import Transport
 from app.vault.models import upstream_keys
 from app.vault.stored import REJECTED
 from tests.balance_server import BalanceServer, Reply
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_purchases import buy, look_until_settled
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 
 DOCUMENTED = (
     b'{"statusCode":200,"data":{"balance":10.5}}',
@@ -194,7 +194,7 @@ def test_each_paid_call_is_followed_by_a_reading_and_no_other_is(
             services, caller = at.house.services, at.house.caller
             at.says("500")
             assert await at.step() == 1
-            bought = (await buy(at.house)).rental
+            bought = (await at.house.buy()).rental
             assert await at.step() == 1
             await activate(services.changes, caller, bought.id, None)
             assert await at.step() == 0
@@ -204,7 +204,7 @@ def test_each_paid_call_is_followed_by_a_reading_and_no_other_is(
                 Fault(method="create", kind=FaultKind.REFUSE, message="No numbers available")
             )
             with pytest.raises(RentgateError):
-                await buy(at.house)
+                await at.house.buy()
             assert await at.step() == 1
             await at.house.look()
             await delete(services.changes, caller, bought.id, None)
@@ -220,10 +220,10 @@ def test_an_outcome_that_turns_out_later_is_followed_by_a_reading(
         async with reading(open_house, server, reconcile_seconds=30) as at:
             at.says("500")
             at.house.sandbox.faults.waiting.append(Fault(method="create", kind=FaultKind.DROP, when="after"))
-            pending = (await buy(at.house)).rental
+            pending = (await at.house.buy()).rental
             while await at.step():
                 pass
-            await look_until_settled(at.house, pending.id)
+            await at.house.look_until_settled(pending.id)
             assert await at.step() == 1
 
     asyncio.run(scenario())
@@ -238,7 +238,7 @@ def test_a_call_that_is_settled_while_the_balance_is_read_has_it_read_again(
             await at.reader.step()
             while not server.asked:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            await buy(at.house)
+            await at.house.buy()
             assert await at.step() == 0  # one at a time
             assert await at.step() == 1
 
@@ -314,7 +314,7 @@ def test_a_balance_that_can_not_be_read_is_tried_again_and_nothing_else_comes_of
                 row = await at.row()
                 assert (row.failures, row.error_code) == (failures, code)
                 assert shortest - 1 < row.due_in <= shortest * 1.25
-            await buy(at.house)  # what it costs is not known soon, and it is not made dearer by that
+            await at.house.buy()  # what it costs is not known soon, and it is not made dearer by that
             assert await at.step() == 0
             assert (await at.known()).amount == 77
             async with at.house.database.transaction(at.house.tenant) as connection:
@@ -351,7 +351,7 @@ def test_a_host_that_is_away_opens_no_breaker_and_keeps_nobody_waiting(
             began = time.monotonic()
             await at.reader.step()
             await at.reader.step()
-            await buy(at.house)
+            await at.house.buy()
             assert time.monotonic() - began < 0.9
 
     asyncio.run(scenario())
@@ -499,6 +499,6 @@ def test_who_settles_waits_for_no_reading_that_is_being_kept(
                 assert await at.step() == 1  # an account that is being looked at can have its balance read
             async with asyncio.timeout(15):
                 for _ in range(5):
-                    await asyncio.gather(at.step(), buy(at.house))
+                    await asyncio.gather(at.step(), at.house.buy())
 
     asyncio.run(scenario())

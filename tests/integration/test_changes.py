@@ -14,22 +14,21 @@ from app.kinds.prolong import prolong
 from app.sandbox.faults import FaultKind
 from app.values import Period, PeriodUnit
 from tests.integration.conftest import OpenHouse
-from tests.integration.test_purchases import buy, charged, fault, history, rental
 
 
 def test_a_service_is_priced_until_the_end_that_was_not_read_back(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             house.sandbox.world.age(6 * 86_400)
             await house.look()
             changes, caller = house.services.changes, house.caller
-            fault(house, "orders", FaultKind.STATUS_500)
+            house.fault("orders", FaultKind.STATUS_500)
             month = Period(PeriodUnit.MONTH, 1)
             await prolong(changes, caller, bought.id, month, max_price=None, claim=None)
             with pytest.raises(PriceAboveMax):
                 await add_service(changes, caller, bought.id, "opt29", max_price=Decimal(3), claim=None)
-            assert charged(house) == ["create", "prolong"]
+            assert house.charged() == ["create", "prolong"]
 
     asyncio.run(scenario())
 
@@ -37,15 +36,15 @@ def test_a_service_is_priced_until_the_end_that_was_not_read_back(open_house: Op
 def test_a_list_from_before_a_deletion_brings_nothing_back(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(upstream_timeout=3.0) as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             await house.look()
-            fault(house, "orders", FaultKind.HANG, "after", seconds=0.6)
+            house.fault("orders", FaultKind.HANG, "after", seconds=0.6)
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
             await delete(house.services.changes, house.caller, bought.id, None)
             await looking
-            assert (await rental(house, bought.id)).status == "deleted"
-            assert await history(house, bought.id) == ["rental.created", "rental.deleted"]
+            assert (await house.rental(bought.id)).status == "deleted"
+            assert await house.history(bought.id) == ["rental.created", "rental.deleted"]
 
     asyncio.run(scenario())
 
@@ -53,19 +52,19 @@ def test_a_list_from_before_a_deletion_brings_nothing_back(open_house: OpenHouse
 def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(upstream_timeout=3.0) as house:
-            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            bought = (await house.buy(services=("opt1", "opt2"))).rental
             await house.look()
-            fault(house, "orders", FaultKind.HANG, "after", seconds=1)
-            fault(house, "delete", FaultKind.LATE, seconds=0)
-            fault(house, "delete", FaultKind.HANG, "after", seconds=1.5)
+            house.fault("orders", FaultKind.HANG, "after", seconds=1)
+            house.fault("delete", FaultKind.LATE, seconds=0)
+            house.fault("delete", FaultKind.HANG, "after", seconds=1.5)
             looking = asyncio.ensure_future(house.look())
             await asyncio.sleep(0.3)
             deleting = asyncio.ensure_future(delete(house.services.changes, house.caller, bought.id, None))
             await looking  # between the first order's deletion and the second's
             await deleting
-            found = await rental(house, bought.id)
+            found = await house.rental(bought.id)
             assert found.status == "deleted"
-            assert (await history(house, bought.id)).count("rental.deleted") == 1
+            assert (await house.history(bought.id)).count("rental.deleted") == 1
 
     asyncio.run(scenario())
 
@@ -73,9 +72,9 @@ def test_a_list_from_before_brings_back_no_part_of_a_deleted_rental(open_house: 
 def test_all_orders_of_a_purchase_are_told_though_its_answer_named_one(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            bought = (await house.buy(services=("opt1", "opt2"))).rental
             assert [order.service for order in bought.upstream_orders] == ["opt1", "opt2"]
-            assert await history(house, bought.id) == ["rental.created"]
+            assert await house.history(bought.id) == ["rental.created"]
 
     asyncio.run(scenario())
 
@@ -84,11 +83,11 @@ def test_a_rental_is_deleted_whole_though_its_purchase_named_one_of_its_orders(o
     async def scenario() -> None:
         async with open_house() as house:
             await house.look()
-            fault(house, "orders", FaultKind.STATUS_500)
-            bought = (await buy(house, services=("opt1", "opt2"))).rental
+            house.fault("orders", FaultKind.STATUS_500)
+            bought = (await house.buy(services=("opt1", "opt2"))).rental
             assert len(bought.upstream_orders) == 1
             await delete(house.services.changes, house.caller, bought.id, None)
             assert not house.sandbox.world.living
-            assert (await rental(house, bought.id)).status == "deleted"
+            assert (await house.rental(bought.id)).status == "deleted"
 
     asyncio.run(scenario())

@@ -16,9 +16,9 @@ from app.webhooks.claims import LEASE_SECONDS
 from app.webhooks.dispatcher import IDLE_SECONDS
 from app.webhooks.repository import MOST
 from app.worker import Worker
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
 from tests.integration.endpoints import hooked, queue_up, until
-from tests.integration.test_purchases import buy
+from tests.integration.house import House
 from tests.receiver import Reply, receiving
 
 
@@ -49,12 +49,12 @@ def test_however_many_endpoints_are_dead_the_others_are_told(open_house: OpenHou
                     for _ in range(MOST - 1):
                         await hooked(one, dead.url)
                     for _ in range(2):
-                        bought = (await buy(one)).rental
+                        bought = (await one.buy()).rental
                         await delete(one.services.changes, one.caller, bought.id, None)
                 await until(lambda: len(dead.received) >= 4 * (MOST - 1), 30)
                 await hooked(other, alive.url)
                 asked_at = time.monotonic()
-                await buy(other)
+                await other.buy()
                 await until(lambda: alive.received)
                 assert time.monotonic() - asked_at < 5
 
@@ -76,7 +76,7 @@ def test_an_endpoint_with_10_000_deliveries_keeps_no_other_waiting(
                 await hooked(house, alive.url)
                 for count in range(1, 6):
                     asked_at = time.monotonic()
-                    await buy(house)
+                    await house.buy()
                     await until(lambda wanted=count: len(alive.received) >= wanted)  # type: ignore[misc]
                     assert time.monotonic() - asked_at < 5
 
@@ -110,7 +110,7 @@ def test_an_endpoint_is_due_at_the_time_of_its_next_attempt(
             receiver.reply = lambda _: Reply(500, {"Retry-After": "3600"})
             async with open_house(webhook_allow_private=True) as house, working(house):
                 await hooked(house, receiver.url)
-                await buy(house)
+                await house.buy()
                 await until(lambda: receiver.received)
                 await until(lambda: scheduled(superuser_url))
                 ((seconds,),) = scheduled(superuser_url)
@@ -151,7 +151,7 @@ def test_what_came_of_an_attempt_is_lost_and_it_is_made_again(
             receiver.reply = lambda _: Reply(200, after=0.5)
             async with open_house(webhook_allow_private=True) as house, working(house):
                 await hooked(house, receiver.url)
-                await buy(house)
+                await house.buy()
                 await until(lambda: receiver.received)
                 allow_connections(postgres, superuser_url, allowed=False)
                 try:
@@ -160,7 +160,7 @@ def test_what_came_of_an_attempt_is_lost_and_it_is_made_again(
                     allow_connections(postgres, superuser_url, allowed=True)
                 await hooked(house, slow.url)
                 for _ in range(6):
-                    await buy(house)
+                    await house.buy()
                 first = receiver.received[0].id
                 await until(lambda: [one.id for one in receiver.received].count(first) == 2, 20)
 
@@ -173,7 +173,7 @@ def test_a_rentals_events_come_in_order_though_many_are_under_way(open_house: Op
         with receiving() as receiver:
             async with open_house(webhook_allow_private=True) as house, working(house):
                 await hooked(house, receiver.url)
-                bought = [(await buy(house)).rental for _ in range(count)]
+                bought = [(await house.buy()).rental for _ in range(count)]
                 for rental in bought:
                     await delete(house.services.changes, house.caller, rental.id, None)
                 await until(lambda: len(receiver.received) >= 2 * count, 30)

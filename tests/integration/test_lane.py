@@ -9,7 +9,8 @@ from uuid import UUID
 from app.accounts import lane
 from app.database import new_id
 from app.database.pipeline import run
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 
 
 async def take(house: House, holder: UUID, call_timeout: float = 5.0) -> lane.Lease | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from app.accounts import schedule
-from app.database import Access, Database, new_id
+from app.database import new_id
 from app.errors import DatabaseUnavailable
 from app.events import repository as events
 from app.events.types import EventType
@@ -24,24 +24,21 @@ from app.operations.operation import Operation
 from app.rentals.models import upstream_orders
 from app.sandbox.faults import Fault, FaultKind
 from app.vault.models import upstream_keys
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_looks import arrive
-from tests.integration.test_purchases import buy
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
+from tests.integration.postgres import waits_for_a_lock
 
 Work = Awaitable[Any]
 
-ITS_OWN_LOGIN = Access(None)
-"""Who alone is told by Postgres what its own sessions wait for."""
-
 
 async def want_messages(house: House) -> Work:
-    rental = (await buy(house)).rental
+    rental = (await house.buy()).rental
     return house.services.refresher.want(house.caller, house.key_id, rental.id, 5)
 
 
 async def look_at_messages(house: House) -> Work:
-    await buy(house)
-    arrive(house, "code 1")
+    await house.buy()
+    house.arrive("code 1")
     house.sandbox.faults.waiting.append(Fault(method="sms", kind=FaultKind.LATE, seconds=0.5))
     looking = asyncio.ensure_future(house.look())
     while house.sandbox.faults.waiting:  # noqa: ASYNC110
@@ -50,7 +47,7 @@ async def look_at_messages(house: House) -> Work:
 
 
 async def replace_the_secret(house: House) -> Work:
-    await buy(house)
+    await house.buy()
     another = f"key-{uuid4().hex}"
     house.sandbox.world.accounts[another] = house.sandbox.world.accounts[house.api_key]
     return house.services.calls.trials.replace(house.caller, house.key_id, another)
@@ -74,16 +71,6 @@ def test_who_waits_for_the_account_keeps_nothing_of_it(
     asyncio.run(scenario())
 
 
-async def waits_for_a_lock(database: Database) -> None:
-    waits = sa.text("select exists (select from pg_stat_activity where wait_event_type = 'Lock')")
-    async with asyncio.timeout(5):
-        while True:  # a transaction sees the same all along
-            async with database.transaction(ITS_OWN_LOGIN) as connection:
-                if await connection.scalar(waits):
-                    return
-            await asyncio.sleep(0.01)
-
-
 def test_two_that_wait_for_each_other_are_reported_as_what_they_are(open_house: OpenHouse) -> None:
     async def cross(house: House, first: sa.Update, then: sa.Update, met: asyncio.Barrier) -> None:
         async with house.database.transaction(house.tenant) as connection:
@@ -93,7 +80,7 @@ def test_two_that_wait_for_each_other_are_reported_as_what_they_are(open_house: 
 
     async def scenario() -> None:
         async with open_house() as house:
-            await buy(house)
+            await house.buy()
             orders = sa.update(upstream_orders).values(end_outdated=True)
             keys = sa.update(upstream_keys).values(label="changed")
             met = asyncio.Barrier(2)

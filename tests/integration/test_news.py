@@ -16,10 +16,9 @@ from app.events.notifications import CHANNEL, notify
 from app.migrate import DatabaseUrls
 from app.sandbox.faults import FaultKind
 from tests.balance_server import BalanceServer, Reply
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_late_orders import given_up, order_from_elsewhere
-from tests.integration.test_purchases import buy, fault, look_until_settled, rental
-from tests.integration.test_query_plans import everything
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
+from tests.integration.whole_work import everything
 
 SEEN = "seen"
 UNSHOWN = "{missed_looks, messages_read_at, messages_failed_at, messages_error, wanted_until}"
@@ -80,13 +79,13 @@ def witnessed(superuser_url: str) -> Iterator[Changes]:
 async def unhappy(house: House) -> None:
     """Purchases of open outcome, an order that comes late, and orders of others."""
     await house.look()
-    fault(house, "create", FaultKind.DROP, "after")
-    await look_until_settled(house, (await buy(house)).rental.id)
-    rental_id = await given_up(house)
-    order_from_elsewhere(house)
+    house.fault("create", FaultKind.DROP, "after")
+    await house.look_until_settled((await house.buy()).rental.id)
+    rental_id = await house.given_up()
+    house.order_from_elsewhere()
     await house.look()
-    assert (await rental(house, rental_id)).status == "active"
-    order_from_elsewhere(house, service="opt4")
+    assert (await house.rental(rental_id)).status == "active"
+    house.order_from_elsewhere(service="opt4")
     house.sandbox.world.age(20 * 86_400)
     for _ in range(4):
         await house.look()

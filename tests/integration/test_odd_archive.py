@@ -12,7 +12,8 @@ import pytest
 
 from app.sync.archive import AGAIN_SECONDS
 from app.sync.intervals import LONGEST_UNREADABLE
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 from tests.verbatim import Parameters, Verbatim
 
 DAY = 86_400

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import psycopg
-
 from app.database import new_id
 from app.database.pipeline import run
 from app.idempotency import repository as idempotency
@@ -20,8 +18,9 @@ from app.rentals.views import RentalFilter
 from app.sandbox.shop import COUNTRIES
 from app.settlement import outcomes
 from app.settlement.recovery import adopt_orphans
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_purchases import history, look_until_settled, operations, rental
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
+from tests.integration.postgres import die
 
 REQUEST: dict[str, Any] = {
     "country": "RU",
@@ -56,12 +55,6 @@ async def begun(house: House, *, sent: bool) -> Operation:
     return operation
 
 
-def die(superuser_url: str) -> None:
-    """Let the time pass in which the process would have been heard of."""
-    with psycopg.connect(superuser_url) as connection:
-        connection.execute("update operations set attended_until = now() - interval '1 second'")
-
-
 def test_attended_operations_are_left_alone(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house() as house:
@@ -80,7 +73,7 @@ def test_what_was_never_sent_fails_and_its_key_is_free_again(
             operation = await begun(house, sent=False)
             die(superuser_url)
             assert await adopt_orphans(house.database, house.services.executor.resume) == 1
-            (settled,) = await operations(house)
+            (settled,) = await house.operations()
             assert settled.state is State.FAILED
             async with house.database.transaction(house.tenant) as connection:
                 again = await idempotency.claim(connection, house.tenant_id, "key-False", b"request", 60)
@@ -100,10 +93,10 @@ def test_a_dead_processs_sent_purchase_is_found(open_house: OpenHouse, superuser
             house.sandbox.world.new_order(account, number, "opt1", 7)
             die(superuser_url)
             assert await adopt_orphans(house.database, house.services.executor.resume) == 1
-            assert (await rental(house, operation.rental_id)).status == "pending"
-            settled = await look_until_settled(house, operation.rental_id)
+            assert (await house.rental(operation.rental_id)).status == "pending"
+            settled = await house.look_until_settled(operation.rental_id)
             assert settled.status == "active"
-            assert await history(house, settled.id) == ["rental.pending", "rental.created"]
+            assert await house.history(settled.id) == ["rental.pending", "rental.created"]
 
     asyncio.run(scenario())
 
@@ -155,11 +148,11 @@ def test_a_dead_process_leaves_the_second_order_to_another_one(
             assert await adopt_orphans(house.database, house.services.executor.resume) == 1
             assert await adopt_orphans(house.database, house.services.executor.resume) == 0
             for _ in range(200):
-                (settled,) = await operations(house)
+                (settled,) = await house.operations()
                 if settled.is_open:
                     await asyncio.sleep(0.02)
             assert (settled.state, settled.step) == (State.SUCCEEDED, 1)
             assert list(house.sandbox.world.archive) == [made[1].id]
-            assert (await rental(house, found.id)).status == "deleted"
+            assert (await house.rental(found.id)).status == "deleted"
 
     asyncio.run(scenario())

@@ -13,8 +13,8 @@ from app.operations.states import State
 from app.overview import Overview, overview
 from app.sandbox.faults import Fault, FaultKind
 from app.webhooks import deliveries, repository
-from tests.integration.conftest import House, OpenHouse, add_account
-from tests.integration.test_purchases import buy
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House, add_account
 
 
 async def seen(house: House, limit: int = 50) -> Overview:
@@ -24,8 +24,8 @@ async def seen(house: House, limit: int = 50) -> Overview:
 def test_an_account_is_shown_with_its_rentals_and_its_last_look(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(sync_interval=500, sync_idle_interval=600) as house:
-            await buy(house)
-            await buy(house)
+            await house.buy()
+            await house.buy()
             await house.look()
             (account,) = (await seen(house)).accounts
             assert (account.tenant, account.label, account.status) == ("test", "a", "active")
@@ -106,7 +106,7 @@ def test_open_operations_with_the_age_of_the_oldest(open_house: OpenHouse) -> No
     async def scenario() -> None:
         async with open_house(reconcile_seconds=60) as house:
             house.sandbox.faults.waiting.append(Fault(method="create", kind=FaultKind.STATUS_500))
-            await buy(house)
+            await house.buy()
             await asyncio.sleep(0.1)
             operations = (await seen(house)).operations
             assert list(operations) == [State.QUEUED, State.SENT, State.UNKNOWN, State.REVIEW]

@@ -16,7 +16,8 @@ from app.tenants import service as tenants
 from app.upstream.errors import CallFailed, Outcome
 from app.vault.resolver import Resolver
 from app.vault.sources import sources
-from tests.integration.conftest import House, OpenHouse, add_account
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House, add_account
 from tests.keyservices import TOKEN, KvStore, served_kv
 
 REFERENCE = "vault:kv/data/acme/key#api_key"

@@ -16,10 +16,8 @@ from app.database import WORKER, new_id
 from app.errors import NotFound, UpstreamBusy, UpstreamKeyRejected, UpstreamRefusedError
 from app.sandbox.faults import FaultKind
 from app.worker import Worker
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_look_order import asked
-from tests.integration.test_looks import arrive, kept
-from tests.integration.test_purchases import buy, fault
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 
 
 async def left(house: House) -> int:
@@ -30,7 +28,7 @@ async def left(house: House) -> int:
 def test_without_a_worker_a_refresh_says_so_and_leaves_nothing(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(upstream_timeout=0.5) as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             await asyncio.sleep(0.1)
             began = time.monotonic()
             with pytest.raises(UpstreamBusy, match="No worker answers") as refused:
@@ -45,7 +43,7 @@ def test_without_a_worker_a_refresh_says_so_and_leaves_nothing(open_house: OpenH
 def test_a_request_outlives_the_worker_that_heard_of_it(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(upstream_timeout=5.0, sync_idle_interval=60) as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             await house.look()
             await asyncio.sleep(0.1)
             async with house.database.transaction(WORKER) as connection:
@@ -71,10 +69,10 @@ def test_all_who_wait_get_the_error_with_its_words_and_the_calls_are_the_first_o
 ) -> None:
     async def scenario() -> None:
         async with open_house(sync_interval=1.0) as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             await asyncio.sleep(1.1)
-            fault(house, "sms", FaultKind.REFUSE, message="Oops")
-            before = asked(house, "sms")
+            house.fault("sms", FaultKind.REFUSE, message="Oops")
+            before = house.asked("sms")
             refresher = house.services.refresher
             asking = [asyncio.ensure_future(refresher.refresh(house.caller, bought.id)) for _ in range(5)]
             await asyncio.sleep(0.2)
@@ -82,7 +80,7 @@ def test_all_who_wait_get_the_error_with_its_words_and_the_calls_are_the_first_o
             errors = await asyncio.gather(*asking, return_exceptions=True)
             assert [type(error) for error in errors] == [UpstreamRefusedError] * 5
             assert {error.upstream.message for error in errors} == {"Oops"}  # type: ignore[union-attr]
-            assert asked(house, "sms") == before + 1
+            assert house.asked("sms") == before + 1
             async with house.database.transaction(house.tenant) as connection:
                 query = sa.select(audit_logs.c.actor, audit_logs.c.request_id)
                 rows = await connection.execute(query.where(audit_logs.c.action == "upstream.sms"))
@@ -94,17 +92,17 @@ def test_all_who_wait_get_the_error_with_its_words_and_the_calls_are_the_first_o
 def test_one_poll_serves_the_callers_of_several_rentals(open_house: OpenHouse) -> None:
     async def scenario() -> None:
         async with open_house(sync_interval=1.0) as house:
-            rentals = [(await buy(house)).rental.id for _ in range(3)]
+            rentals = [(await house.buy()).rental.id for _ in range(3)]
             await asyncio.sleep(1.1)
-            arrive(house, "code 1")
-            before = asked(house, "orders")
+            house.arrive("code 1")
+            before = house.asked("orders")
             refresher = house.services.refresher
             asking = asyncio.gather(*(refresher.refresh(house.caller, rental) for rental in rentals))
             await asyncio.sleep(0.2)
             await house.look()
             assert await asking == [True] * 3
-            assert asked(house, "orders") == before + 1
-            assert [len(await kept(house, rental)) for rental in rentals].count(1) == 1
+            assert house.asked("orders") == before + 1
+            assert [len(await house.kept(rental)) for rental in rentals].count(1) == 1
 
     asyncio.run(scenario())
 
@@ -114,7 +112,7 @@ def test_a_rejected_key_is_asked_for_whoever_wants_to_see_it_and_a_deleted_one_i
 ) -> None:
     async def scenario() -> None:
         async with open_house() as house:
-            bought = (await buy(house)).rental
+            bought = (await house.buy()).rental
             account = house.sandbox.world.accounts.pop(house.api_key)
             await house.look()
             await asyncio.sleep(0.1)

@@ -15,7 +15,8 @@ from app.operations import ledger, spending
 from app.operations.operation import Operation
 from app.operations.states import State
 from app.tenants import service as tenants
-from tests.integration.conftest import House, OpenHouse
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House
 
 
 async def intend(house: House, price: Decimal | None) -> Operation:

@@ -13,9 +13,9 @@ from app.kinds import create
 from app.kinds.purchases import Purchase
 from app.operations import ledger
 from app.operations.states import State
-from tests.integration.conftest import House, OpenHouse
-from tests.integration.test_lock_order import waits_for_a_lock
-from tests.integration.test_purchases import WANTED, charged, operations
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import WANTED, House
+from tests.integration.postgres import waits_for_a_lock
 
 
 def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_seen(
@@ -35,8 +35,8 @@ def test_an_outcome_that_becomes_unknown_while_a_purchase_waits_for_the_lane_is_
                 lane.release(connection, house.tenant_id, house.key_id, holder)
             outcome = await buying
             assert not outcome.settled
-            assert charged(house) == []
-            states = {operation.rental_id: operation.state for operation in await operations(house)}
+            assert house.charged() == []
+            states = {operation.rental_id: operation.state for operation in await house.operations()}
             assert states[outcome.rental.id] is State.QUEUED
 
     asyncio.run(scenario())

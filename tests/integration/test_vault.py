@@ -9,7 +9,8 @@ import pytest
 
 from app.errors import NotFound, NoUpstreamKey, UpstreamKeyInUse
 from app.vault.cipher import VaultKeyUnusable
-from tests.integration.conftest import OpenHouse, add_account, add_tenant
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import add_account, add_tenant
 
 
 def test_the_database_holds_no_readable_key(open_house: OpenHouse, superuser_url: str) -> None:

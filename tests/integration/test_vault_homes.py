@@ -15,7 +15,8 @@ from app.vault import cipher
 from app.vault.cipher import VaultKeyUnusable
 from app.vault.homes import home
 from tests.conftest import new_vault_key
-from tests.integration.conftest import House, OpenHouse, add_account
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House, add_account
 from tests.keyservices import TOKEN, Transit, served_transit
 
 

@@ -15,7 +15,8 @@ from app.vault import rotation
 from app.vault.cipher import VaultKeyUnusable
 from app.webhooks import repository as webhooks
 from tests.conftest import new_vault_key
-from tests.integration.conftest import House, OpenHouse, add_account, add_tenant
+from tests.integration.conftest import OpenHouse
+from tests.integration.house import House, add_account, add_tenant
 from tests.keyservices import TOKEN, served_transit
 
 
