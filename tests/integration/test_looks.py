@@ -287,9 +287,7 @@ def test_looks_of_which_turns_are_reserved_ask_for_none(open_house: OpenHouse, s
                         drawn.update(row[0] for row in connection.execute(DRAWN))
 
             with psycopg.connect(superuser_url, autocommit=True) as connection:
-                await until(
-                    len(house.sandbox.calls) + 15
-                )  # each is drawn by itself until some are reserved
+                await until(len(house.sandbox.calls) + 15)  # each is drawn by itself until some are reserved
                 drawn.clear()
                 await until(len(house.sandbox.calls) + 15)
             stop.set()
