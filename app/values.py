@@ -24,6 +24,12 @@ LONGEST_SERVICE_DAYS = 30 * LONGEST_PROLONGING
 """For how long a service is added at most: no rental can be prolonged by more at once."""
 
 
+ENDED_AT_ONCE: Final = (AttributeError, RuntimeError)
+"""What anyio and redis raise on uvloop, untranslated, where the other side ends a connection as soon as it is
+made, or just before it is written to: they ask a socket that is gone.
+"""
+
+
 class PeriodUnit(StrEnum):
     """How the upstream counts time (its `dtype`)."""
 

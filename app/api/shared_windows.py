@@ -13,6 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.values import ENDED_AT_ONCE
+
 TIMEOUT_SECONDS = 0.5
 """How long a request may wait for Redis."""
 
@@ -47,7 +49,7 @@ class SharedWindows:
                 return await self._limiter.hit(limit, *who), *await self._limiter.get_window_stats(
                     limit, *who
                 )
-        except RedisError as error:
+        except (RedisError, *ENDED_AT_ONCE) as error:
             raise OSError(type(error).__name__) from None
 
     async def aclose(self) -> None:

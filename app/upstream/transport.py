@@ -17,7 +17,7 @@ import httpx
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
 from app.upstream.compression import Body, Refused
 from app.upstream.errors import BUSY_SECONDS, CallFailed, Outcome
-from app.values import retry_after_seconds, utc_now
+from app.values import ENDED_AT_ONCE, retry_after_seconds, utc_now
 
 LONGEST_CONNECT = 5.0
 LARGEST_ANSWER = 2 * 1024 * 1024
@@ -112,7 +112,7 @@ class Transport:
                     "The upstream could not be reached in time.", retry_after=AWAY_SECONDS
                 )
             )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, *ENDED_AT_ONCE):
             failure = UpstreamUnavailable(
                 "The connection to the upstream broke."
                 if sending.began

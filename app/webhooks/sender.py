@@ -17,7 +17,7 @@ from standardwebhooks import Webhook as Signer
 
 from app import __version__
 from app.telemetry import traces
-from app.values import retry_after_seconds, utc_now
+from app.values import ENDED_AT_ONCE, retry_after_seconds, utc_now
 from app.webhooks import targets
 from app.webhooks.targets import TargetRefused
 
@@ -83,7 +83,7 @@ class Sender:
             told = f"There was no answer within {TIMEOUT_SECONDS:.0f} seconds."
         except httpx.ConnectError as error:
             told = "The certificate was not accepted." if _is_tls(error) else "No connection could be made."
-        except httpx.HTTPError:
+        except (httpx.HTTPError, *ENDED_AT_ONCE):
             told = "The connection broke."
         except (OSError, UnicodeError, httpx.InvalidURL):
             told = "The host's name could not be resolved."
