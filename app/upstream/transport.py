@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import structlog
 
 from app.errors import RentgateError, UpstreamBadResponse, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
 from app.upstream.compression import Body, Refused
@@ -25,6 +26,8 @@ AWAY_SECONDS = 5.0
 
 SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 300.0
 """Between which seconds an HTTP 429's `Retry-After` is honoured: an account is never lost from sight."""
+
+log = structlog.get_logger(__name__)
 
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)  # at INFO and DEBUG they log URLs
@@ -112,7 +115,9 @@ class Transport:
                     "The upstream could not be reached in time.", retry_after=AWAY_SECONDS
                 )
             )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, *ENDED_AT_ONCE):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, *ENDED_AT_ONCE) as error:
+            if isinstance(error, ENDED_AT_ONCE):  # which could be a mistake of ours as well
+                log.warning("upstream.connection_failed_oddly", method=method, error=type(error).__name__)
             failure = UpstreamUnavailable(
                 "The connection to the upstream broke."
                 if sending.began

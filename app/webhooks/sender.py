@@ -83,7 +83,9 @@ class Sender:
             told = f"There was no answer within {TIMEOUT_SECONDS:.0f} seconds."
         except httpx.ConnectError as error:
             told = "The certificate was not accepted." if _is_tls(error) else "No connection could be made."
-        except (httpx.HTTPError, *ENDED_AT_ONCE):
+        except (httpx.HTTPError, *ENDED_AT_ONCE) as error:
+            if isinstance(error, ENDED_AT_ONCE):  # which could be a mistake of ours as well
+                log.warning("webhook.connection_failed_oddly", error=type(error).__name__)
             told = "The connection broke."
         except (OSError, UnicodeError, httpx.InvalidURL):
             told = "The host's name could not be resolved."
